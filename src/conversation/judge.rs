@@ -97,7 +97,7 @@ pub struct TurnRecord {
     pub no_reply: bool,
     /// An interruption's onset to the service's last voiced sample before 300 ms of silence.
     pub stop: Option<Duration>,
-    /// Time in which both spoke during the utterance; zero for digits.
+    /// Time in which both spoke during the utterance; zero for digits that interrupt nobody.
     pub talk_over: Duration,
     /// The service fell silent for a backchannel; `None` where that cannot be judged, and for other kinds.
     pub false_stop: Option<bool>,

@@ -139,6 +139,12 @@ impl Script {
         self.turns.iter().any(|turn| turn.dtmf.is_some())
     }
 
+    /// True if the entry at this place interrupts by digits, and not by speech.
+    pub fn interrupts_by_digits(&self, entry: u32) -> bool {
+        let is_digits = |turn: &Turn| turn.dtmf.is_some() && turn.say.is_none();
+        self.turns.get(entry as usize).is_some_and(is_digits)
+    }
+
     /// Checks a script. `greeting`: the service speaks first, and is given `reply_within` for it. `prompts` are at
     /// the codec's rate already, `rate_hz`.
     ///

@@ -20,8 +20,8 @@ use crate::stamp::Stamp;
 
 /// Pieces of audio between the two threads of a call: the receiver thread takes them with each packet.
 const BEGUN: usize = 16;
-/// Excerpts that wait to be judged, some 10 MB of bursts at a time, or 50 MB of passages; what comes on top is not judged, and
-/// told of.
+/// Excerpts that wait to be judged, some 10 MB of bursts at a time, or 50 MB of passages, where `lost_after` is 2 s, and three
+/// times that where it is 10 s; what comes on top is not judged, and told of.
 const WAITING: usize = 256;
 
 /// Way to the thread that judges.

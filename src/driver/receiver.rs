@@ -215,6 +215,7 @@ impl Receiving {
         }
         let Some(bytes) = bytes else { return };
         if let Some(ear) = &mut call.ear {
+            call.stream.note_beside(bytes);
             return ear.take(bytes, at);
         }
         match &mut call.impairer {

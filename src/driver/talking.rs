@@ -235,10 +235,12 @@ impl Talked<'_> {
         let talk = judge(spoken, &listened.segments, &listened.gaps, &rules);
         let since = |at: Stamp| at.since(epoch).as_secs_f64();
         let mut rows: Vec<TurnRow> = talk.turns.iter().map(|turn| row(call, turn, &since)).collect();
-        for row in rows.iter_mut().filter(|row| row.kind == TurnKind::Dtmf && !has_events) {
-            (row.response_ms, row.content_ms, row.no_reply) = (None, None, false);
-            row.discarded = NOT_SENT.into();
-        }
+        let is_dialled = |row: &&mut TurnRow| match row.kind {
+            TurnKind::Dtmf => true,
+            TurnKind::Interruption => script.interrupts_by_digits(row.entry),
+            _ => false,
+        };
+        rows.iter_mut().filter(|row| !has_events && is_dialled(row)).for_each(not_sent);
         if script.greeting() {
             rows.insert(0, greeting(call, &talk, since(*answered_at)));
         }
@@ -272,6 +274,16 @@ impl Talked<'_> {
             ended_at: self.ended_at,
             rings: self.rings,
         });
+    }
+}
+
+/// Takes back what was judged of digits that the far end did not agree to.
+fn not_sent(row: &mut TurnRow) {
+    (row.response_ms, row.content_ms, row.no_reply) = (None, None, false);
+    row.discarded = NOT_SENT.into();
+    if row.kind == TurnKind::Interruption {
+        (row.stop_ms, row.talk_over_ms) = (None, Default::default());
+        row.stop_discarded = NOT_SENT.into();
     }
 }
 

@@ -240,7 +240,8 @@ proptest! {
             let hold_end = offered_for(&world);
             let due = f64::from(rate) * (hold_end - ramp as f64 / 2.0);
             let found = f64::from(attempts(&world) + all_suppressed(&world));
-            prop_assert!((found - due).abs() <= 1.001, "{found} attempts of {due}");
+            // An arrival of the last milliseconds may fall behind the end of the hold.
+            prop_assert!((found - due).abs() <= 1.001 + f64::from(rate) * 0.005, "{found} attempts of {due}");
         }
     }
 }

@@ -11,6 +11,7 @@ use super::seconds::OpenSeconds;
 use super::{Attribution, Class, Extras, Lateness, Losses, MediaSecond, Medians, Rules, StreamSent, Window};
 use crate::record::{CallRecord, CallSecond, Scope, Series, Silence};
 use crate::rtp::Format;
+use crate::rtp::kind::Kind;
 use crate::rtp::packet::{Incoming, read};
 use crate::rtp::probe::Probe;
 use crate::rtp::sequence::{Arrival, Sequence};
@@ -253,6 +254,15 @@ impl StreamReceiver {
             heard_at: None,
             listens_since: None,
             report,
+        }
+    }
+
+    /// Counts a datagram of a far end whose audio is heard by an ear, where it is no audio.
+    pub fn note_beside(&mut self, datagram: &[u8]) {
+        match Kind::of(datagram, &self.format) {
+            Kind::Media => {}
+            Kind::Extra(extra) => self.report.extras.count(extra),
+            Kind::Other => self.report.extras.count_other(),
         }
     }
 

@@ -1,5 +1,7 @@
 //! One call's receiving side where the far end talks: loudness of its audio, and what of it is missing.
 
+use std::time::Duration;
+
 use rtp_rs::RtpReader;
 
 use crate::rtp::kind::{Extra, Kind};
@@ -14,19 +16,34 @@ const MOST_GAPS: usize = 10_000;
 /// Packets in a row whose loss is believed; more is another stream.
 const MOST_LOST: u16 = 3000;
 
+/// Packets by which one may be overtaken: an older one begins a stream anew.
+const MOST_OVERTAKEN: u16 = 50;
+
+/// Place of a packet in its stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// The first one, one of another source, or the begin of a talkspurt.
+    New,
+    /// So many packets are missing before it.
+    After(u16),
+    /// Behind one that came before it, or come twice.
+    Overtaken,
+}
+
 /// Ear of one call.
 #[derive(Debug)]
 pub struct Listener {
     format: Format,
     loudness: Loudness,
     samples: Vec<i16>,
-    /// Source, number and time stamp of the last packet of audio, and its samples.
+    /// Source, number and time stamp of the last packet, and its samples of audio.
     last: Option<(u32, u16, u32, u32)>,
     heard_until: Stamp,
     gaps: Vec<(Stamp, Stamp)>,
+    /// First number of the last gap, and how many of its packets have not come.
+    open_gap: (u16, u16),
     counts: TalkCounts,
     first_at: Option<Stamp>,
-    last_digit: Option<u32>,
 }
 
 /// Packets of a far end that talks.
@@ -36,10 +53,6 @@ pub struct TalkCounts {
     pub audio: u64,
     /// Numbers that never came.
     pub lost: u64,
-    /// Digits.
-    pub digits: u64,
-    /// Comfort noise.
-    pub noise: u64,
 }
 
 /// Everything that was heard of a call.
@@ -67,9 +80,9 @@ impl Listener {
             last: None,
             heard_until: at,
             gaps: Vec::new(),
+            open_gap: (0, 0),
             counts: TalkCounts::default(),
             first_at: None,
-            last_digit: None,
         }
     }
 
@@ -81,17 +94,7 @@ impl Listener {
                 self.audio(&rtp, at);
                 Some(rtp.payload())
             }
-            Kind::Extra(Extra::ComfortNoise) => {
-                self.counts.noise += 1;
-                self.follow(&rtp, 0);
-                None
-            }
-            Kind::Extra(Extra::TelephoneEvent) => {
-                let is_end = rtp.payload().get(1).is_some_and(|flags| flags & 0x80 != 0);
-                // The end of an event comes three times.
-                if is_end && self.last_digit.replace(rtp.timestamp()) != Some(rtp.timestamp()) {
-                    self.counts.digits += 1;
-                }
+            Kind::Extra(Extra::ComfortNoise | Extra::TelephoneEvent) => {
                 self.follow(&rtp, 0);
                 None
             }
@@ -105,30 +108,65 @@ impl Listener {
         self.counts.audio += 1;
         self.first_at.get_or_insert(at);
         let ticks = u32::try_from(self.samples.len()).unwrap_or(u32::MAX);
-        let lost = self.follow(rtp, ticks);
-        let is_next = lost == Some(0);
-        if lost.is_some_and(|lost| lost > 0) && self.gaps.len() < MOST_GAPS {
-            self.gaps.push((self.heard_until.min(at), at));
+        let place = self.follow(rtp, ticks);
+        // Its place in time is past, and what came in between stands there.
+        if place == Place::Overtaken {
+            return;
+        }
+        if let Place::After(missing @ 1..) = place {
+            self.note_gap(u16::from(rtp.sequence_number()).wrapping_sub(missing), missing, at);
         }
         let samples = std::mem::take(&mut self.samples);
-        self.loudness.push(at, is_next, &samples);
+        self.loudness.push(at, place == Place::After(0), &samples);
         self.samples = samples;
-        self.heard_until = at;
+        self.heard_until = at + Duration::from_micros(u64::from(ticks) * 1_000_000 / u64::from(RATE_HZ));
     }
 
-    /// Notes a packet of the stream. The packets missing before it; `None` where it does not follow on the last: it is the
-    /// first, of another source, overtaken, or begins a talkspurt.
-    fn follow(&mut self, rtp: &RtpReader<'_>, ticks: u32) -> Option<u16> {
+    fn note_gap(&mut self, first: u16, missing: u16, at: Stamp) {
+        self.open_gap = (first, 0);
+        if self.gaps.len() < MOST_GAPS {
+            self.gaps.push((self.heard_until.min(at), at));
+            self.open_gap.1 = missing;
+        }
+    }
+
+    /// Takes back what was said of a packet that was overtaken: it is not lost.
+    fn note_overtaken(&mut self, number: u16) {
+        self.counts.lost = self.counts.lost.saturating_sub(1);
+        let (first, left) = &mut self.open_gap;
+        if *left > 0 && number.wrapping_sub(*first) < MOST_LOST {
+            *left -= 1;
+            if *left == 0 {
+                self.gaps.pop();
+            }
+        }
+    }
+
+    /// Notes a packet of the stream, and tells its place in it.
+    fn follow(&mut self, rtp: &RtpReader<'_>, ticks: u32) -> Place {
         let (source, number, timestamp) = (rtp.ssrc(), u16::from(rtp.sequence_number()), rtp.timestamp());
-        let last = self.last.replace((source, number, timestamp, ticks));
-        let (last_source, last_number, last_timestamp, last_ticks) = last?;
+        let this = (source, number, timestamp, ticks);
+        let Some((last_source, last_number, last_timestamp, last_ticks)) = self.last.replace(this) else {
+            return Place::New;
+        };
         let missing = number.wrapping_sub(last_number).wrapping_sub(1);
-        if source != last_source || missing > MOST_LOST {
-            return None;
+        if source != last_source {
+            return Place::New;
+        }
+        if last_number.wrapping_sub(number) < MOST_OVERTAKEN {
+            self.last = Some((last_source, last_number, last_timestamp, last_ticks));
+            // A packet that came twice was never missed.
+            if last_number != number {
+                self.note_overtaken(number);
+            }
+            return Place::Overtaken;
+        }
+        if missing > MOST_LOST {
+            return Place::New;
         }
         self.counts.lost += u64::from(missing);
         let is_contiguous = last_timestamp.wrapping_add(last_ticks) == timestamp;
-        (missing > 0 || is_contiguous).then_some(missing)
+        if missing > 0 || is_contiguous { Place::After(missing) } else { Place::New }
     }
 
     /// The far end's speech as it is known at `now`.
@@ -150,7 +188,6 @@ mod tests {
     use crate::rtp::Codec;
     use crate::speech::builtin;
     use proptest::prelude::*;
-    use std::time::Duration;
 
     const FORMAT: Format = Format::of(Codec::Pcmu, Duration::from_millis(20));
 
@@ -179,7 +216,36 @@ mod tests {
         let Listened { segments, gaps, counts, first_at } = listener.finish(at(6000));
         assert_eq!((segments.len(), first_at, counts.lost), (1, Some(at(1000)), 1));
         assert_eq!(segments[0].from, at(1000));
-        assert_eq!(gaps, [(at(1000 + 39 * 20), at(1000 + 41 * 20))]);
+        assert_eq!(gaps, [(at(1000 + 40 * 20), at(1000 + 41 * 20))]);
+    }
+
+    /// Reordering is never loss, and a packet that comes twice fills no gap.
+    #[test]
+    fn packets_that_overtake_each_other_are_not_lost() {
+        let clip = builtin("answer").unwrap();
+        let hear = |order: &[u16]| {
+            let mut listener = Listener::new(FORMAT, at(0));
+            for (n, number) in (0..).zip(order) {
+                let frame = &clip.samples[usize::from(*number) * 160..][..160];
+                listener.take(
+                    &packet(65_530u16.wrapping_add(*number), u32::from(*number) * 160, frame),
+                    at(1000 + n * 20),
+                );
+            }
+            listener.finish(at(6000))
+        };
+        let tail = 12u16..60;
+        let order = |head: &[u16]| [head, &tail.clone().collect::<Vec<_>>()].concat();
+        let reordered = hear(&order(&[0, 1, 3, 2, 4, 7, 6, 5, 8, 9, 10, 11]));
+        assert_eq!((reordered.counts.lost, reordered.gaps.len(), reordered.counts.audio), (0, 0, 60));
+        assert_eq!(
+            reordered.segments.len(),
+            hear(&order(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11])).segments.len()
+        );
+        let one_late_one_lost = hear(&order(&[0, 1, 5, 3, 2, 6, 7, 8, 9, 10, 11]));
+        assert_eq!((one_late_one_lost.counts.lost, one_late_one_lost.gaps.len()), (1, 1));
+        let twice = hear(&order(&[0, 1, 3, 3, 4, 5, 6, 7, 8, 9, 10, 11]));
+        assert_eq!((twice.counts.lost, twice.gaps.len()), (1, 1));
     }
 
     #[test]

@@ -69,8 +69,8 @@ fn curve(samples: &[i16]) -> Vec<f64> {
 
 /// The share of `len` samples from `place` on that are in no packet. Packets are of one length, or followed by a gap.
 fn missing(excerpt: &Excerpt, place: usize, len: usize) -> f64 {
-    let packet = excerpt.packets.windows(2).map(|pair| pair[1].0 - pair[0].0).filter(|step| *step > 0).min();
-    let Some(packet) = packet else { return 0.0 };
+    // One packet alone is all that came, whatever its length.
+    let packet = excerpt.packet_len().unwrap_or(excerpt.samples.len());
     let end = place + len;
     let mut came = 0;
     // Packets may overlap: each sample counts once.

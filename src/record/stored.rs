@@ -351,7 +351,9 @@ impl Stored {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{CallSecond, Intervals, QualityRow, Scope, SecondRecord, Silence, TalkRow, TurnRow};
+    use crate::record::{
+        CallSecond, Intervals, QualityRow, Scope, SecondRecord, SignalRow, Silence, TalkRow, TurnRow,
+    };
     use proptest::prelude::*;
 
     /// A table as this version stores it.
@@ -488,13 +490,14 @@ mod tests {
         run.turns = vec![TurnRow { call: 3, ..TurnRow::default() }];
         run.talk = vec![TalkRow { call: 3, ..TalkRow::default() }];
         run.quality = vec![QualityRow { call: 3, ..QualityRow::default() }];
+        run.signals = vec![SignalRow { call: 3, peak: Some(0.9), ..SignalRow::default() }];
         let read = Stored::of(&run).read().unwrap();
         assert_eq!((&read.calls, &read.seconds), (&run.calls, &run.seconds));
         assert_eq!((&read.call_seconds, &read.silences), (&run.call_seconds, &run.silences));
         assert_eq!((&read.turns, &read.talk, &read.signals), (&run.turns, &run.talk, &run.signals));
         assert_eq!(read.quality, run.quality);
         let stored = Stored::of(&run);
-        assert_eq!(names(&stored).len(), DATA.len() - 1);
+        assert_eq!(names(&stored).len(), DATA.len());
         let gathered = Stored::gather(|name, _, is_needed| {
             assert!(!(is_needed && is_of_some(name)), "{name}");
             let file = stored.files().find(|(known, _)| *known == name);

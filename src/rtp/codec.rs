@@ -18,7 +18,7 @@ pub enum Codec {
     Pcma,
     /// G.722 (RFC 3551 section 4.5.2), payload type 9: 16,000 samples a second under a clock of 8000 Hz.
     G722,
-    /// Opus (RFC 7587), in packets of 20 ms alone, where the far end is SIP's: no service behind Asterisk hears it.
+    /// Opus (RFC 7587), in packets of 20 ms alone, where the far end is SIP's: a service behind Asterisk hears it transcoded.
     #[serde(rename = "opus")]
     Opus,
     /// Samples of 16 bits at 16 kHz (RFC 3551 section 4.5.11), likewise where the far end is SIP's.

@@ -335,7 +335,8 @@ pub struct Media {
     /// end sends back, by which its quality is scored.
     pub mode: MediaMode,
     /// Codec of the calls. Opus and L16 need a far end that echoes by itself, as `sip.to = "echo"` with
-    /// `service.mode = "none"` does: Asterisk drops what an application's media channel returns in them.
+    /// `service.mode = "none"` does: Asterisk drops what an application's media channel returns in them. Opus may also be
+    /// transcoded, to `service.codec`, where the audio is measured.
     pub codec: Codec,
     /// Packet interval, in steps of 10 ms; with Opus 20ms, with L16 40ms at the most, and 20ms through
     /// Asterisk, which makes packets of its own otherwise.

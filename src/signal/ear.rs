@@ -51,9 +51,16 @@ impl Excerpt {
     /// True if the sample is in the packet that begins with `first`: packets are of one length, so one that begins more
     /// than that before the next has a gap behind it.
     fn is_within(&self, first: usize, second: usize, index: usize) -> bool {
+        index - first < self.packet_len().unwrap_or(second - first).max(1)
+    }
+
+    /// Samples of a packet; `None` of fewer than two. A quarter of the packets may be followed by less, as where a stream
+    /// begins anew in mid-air, and three quarters by a gap.
+    pub fn packet_len(&self) -> Option<usize> {
         let steps = self.packets.windows(2).map(|pair| pair[1].0 - pair[0].0);
-        let packet = steps.filter(|step| *step > 0).min().unwrap_or(second - first);
-        index - first < packet.max(1)
+        let mut steps: Vec<usize> = steps.filter(|step| *step > 0).collect();
+        steps.sort_unstable();
+        steps.get(steps.len() / 4).copied()
     }
 }
 

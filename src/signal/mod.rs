@@ -19,7 +19,7 @@ pub use mouth::{Mouth, Sent};
 /// Samples a second: the telephone's rate, and the resolution of a delay.
 pub const RATE_HZ: u32 = 8000;
 
-/// Smallest magnitude of a correlation that is the burst: noise and other bursts stay below 0.4.
+/// Smallest magnitude of a correlation that is the burst: noise and other bursts stay below 0.55.
 pub const LEAST_PEAK: f32 = 0.7;
 
 /// Time of so many samples.

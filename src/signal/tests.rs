@@ -5,7 +5,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::rtp::g711;
+use crate::rtp::coder::{Decoder, Encoder};
+use crate::rtp::{Codec, Format, g711};
 use crate::stamp::Stamp;
 
 const PACKET: usize = 160;
@@ -210,6 +211,42 @@ fn bursts_are_at_home_in_the_telephone_band_and_loud_as_speech() {
             bins.map(|(_, bin)| bin.re.powi(2) + bin.im.powi(2)).sum::<f32>()
         };
         assert!(power(300.0, 3400.0) > 0.98 * power(0.0, 4000.0));
+    }
+}
+
+/// Through the coders of callers: the delay that was injected is the difference of two runs, to a sample.
+#[test]
+fn an_injected_delay_comes_back_through_every_coder() {
+    let delays = |codec: Codec, delay: Duration| -> Vec<Duration> {
+        let (mut mouth, mut correlator) = (Mouth::new(2, EVERY), Correlator::default());
+        let mut ear = Ear::new(LONGEST, BURST_LEN, codec.clock_hz());
+        let (mut encoder, mut decoder) = (Encoder::new(codec).unwrap(), Decoder::new(codec).unwrap());
+        let (mut packet, mut heard, mut found) = ([0; PACKET], Vec::new(), Vec::new());
+        let ticks = Format::of(codec, Duration::from_millis(20)).ticks();
+        for n in 0..400u32 {
+            let at = begin() + time_of(u64::from(n) * PACKET as u64);
+            mouth.play(at, &mut packet).into_iter().for_each(|sent| ear.awaits(sent));
+            let mut payload = [0; PACKET];
+            encoder.write(&packet, &mut payload);
+            heard.clear();
+            decoder.decode_into(&payload, &mut heard);
+            ear.take(1, n.wrapping_mul(ticks).wrapping_sub(9 * ticks), &heard, at + delay);
+            while let Some(excerpt) = ear.due(at) {
+                match correlator.judge(excerpt.burst, &excerpt) {
+                    Outcome::Found { delay, .. } => found.push(delay),
+                    other => panic!("{codec}: {other:?}"),
+                }
+            }
+        }
+        found
+    };
+    for codec in [Codec::Pcmu, Codec::Pcma, Codec::G722, Codec::Opus] {
+        let (plain, delayed) = (delays(codec, Duration::ZERO), delays(codec, Duration::from_millis(80)));
+        assert!(plain.len() >= 4 && plain.len() == delayed.len(), "{codec}: {plain:?} {delayed:?}");
+        for (plain, delayed) in plain.iter().zip(&delayed) {
+            let off = (delayed.saturating_sub(*plain)).abs_diff(Duration::from_millis(80));
+            assert!(off <= time_of(1), "{codec}: {plain:?}, {delayed:?}");
+        }
     }
 }
 
