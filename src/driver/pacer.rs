@@ -154,7 +154,7 @@ impl Pacer {
         let behind = now.since(wheel.due());
         let stops: HashMap<u32, Stamp> = held.stops.iter().map(|(at, call_id)| (*call_id, *at)).collect();
         let skipped = wheel.skip_to(now, |stream| match stream.class {
-            Class::Call if !stream.is_on_hold => {
+            Class::Call | Class::Talk if !stream.is_on_hold => {
                 let Range { start, end } = self.window.counted(stream.counts_from);
                 start..stops.get(&stream.call_id).map_or(end, |stop| end.min(*stop))
             }
@@ -392,6 +392,7 @@ mod tests {
             (1, Class::Call, begin + 15 * SECOND),
             (2, Class::Call, begin),
             (3, Class::Control, begin),
+            (5, Class::Talk, begin),
         ] {
             wheel.add(call_id, Box::new(stream(call_id, class, counts_from)));
         }
@@ -404,10 +405,10 @@ mod tests {
         };
         let mut tally = SendTally::new(rules);
         pacer.skip(&mut wheel, &held, begin + 3600 * SECOND, &mut tally);
-        assert_eq!(tally.skipped, 2000 + 1000 + 200);
+        assert_eq!(tally.skipped, 2000 + 1000 + 200 + 2000, "of callers that talk, too");
         held.stops.clear();
         pacer.skip(&mut wheel, &held, begin + 7200 * SECOND, &mut tally);
-        assert_eq!(tally.skipped, 3200, "the window is over");
+        assert_eq!(tally.skipped, 5200, "the window is over");
     }
 
     /// Packets sent on one stream that is held back for 5 ms, and the send latenesses recorded for them.

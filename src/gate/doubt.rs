@@ -92,6 +92,7 @@ pub fn doubt(summary: &Summary, limits: &Limits) -> Doubt {
     doubt.add(Extent::Limits, broken_limits(summary, limits));
     doubt.add(Extent::Limits, unsent(environment));
     doubt.add(Extent::Limits, late_in_setup(summary));
+    doubt.add(Extent::Limits, unjudged(summary));
     // It explains a doubt, and is none by itself.
     let is_all_quiet = doubt.quiet.as_ref().is_some_and(|quiet| quiet.seconds.len() == quiet.of);
     let load = load(summary, &doubt).filter(|_| doubt.is_any() && !is_all_quiet);
@@ -175,6 +176,19 @@ fn unsent(environment: &Environment) -> impl Iterator<Item = String> {
         ),
     ];
     counted.into_iter().filter(|(count, _)| *count > 0).map(|(_, reason)| reason)
+}
+
+/// Bursts and passages that the driver had no time to judge.
+fn unjudged(summary: &Summary) -> Option<String> {
+    let window = summary.environment.window();
+    let window = window.as_ref();
+    let bursts = summary.signals.iter().filter(|row| row.is_unjudged() && row.is_within(window)).count();
+    let passages = summary.quality.iter().filter(|row| row.is_unjudged() && row.is_within(window)).count();
+    let all = bursts + passages;
+    (all > 0).then(|| {
+        let pieces = counted(all as u64, "piece");
+        format!("{pieces} of audio not judged, for the driver did not keep up: at best they do not count")
+    })
 }
 
 /// A driver that stood still outside of the hold phase, or left answers unread: delays of calls include that.
@@ -274,7 +288,7 @@ mod tests {
     use super::super::sample::{DISTURBED, QUIET, Second, limits, run, seconds, summary, verdict};
     use super::*;
     use crate::metrics::summarize;
-    use crate::record::{Latencies, Run, Scope, Series};
+    use crate::record::{Latencies, Run, Scope, Series, SignalRejection, SignalRow};
 
     fn said(seconds: &[Second]) -> Vec<String> {
         doubt(&summary(seconds), &limits()).sentences().collect()
@@ -382,6 +396,46 @@ mod tests {
         assert_eq!(v.gates[0].interval.unwrap().to_string(), "best 15,000 … worst 14,940");
         let each = verdict(&s, &["every call: packets.received >= 15000"]);
         assert_eq!(each.outcome, Outcome::Inconclusive, "{each:?}");
+    }
+
+    /// A run of bursts, one of them not found for this reason.
+    fn playing(why: SignalRejection) -> Run {
+        let mut r = run(&[QUIET; 12]);
+        for (n, second) in (0..).zip(&mut r.seconds) {
+            (second.sent, second.received, second.measured_sent) = (0, 0, 0);
+            let mut calls = Latencies::default();
+            calls.record_n(5000, 250);
+            r.intervals.add(n, Series::SendCall, Scope::Measured, &calls);
+        }
+        (r.calls[0].sent, r.calls[0].received, r.calls[0].lost) = (0, 0, 0);
+        let burst = SignalRow { sent_s: 5.0, delay_ms: Some(Ns(80_000_000)), ..SignalRow::default() };
+        r.signals = vec![burst.clone(); 9];
+        r.signals.push(SignalRow { delay_ms: None, rejected: Some(why), ..burst });
+        r
+    }
+
+    const OF_BURSTS: [&str; 2] = ["signal_delay.rejected_ratio == 0%", "signal_delay.p50 < 70ms"];
+
+    #[test]
+    fn a_stall_while_callers_play_is_a_doubt_about_what_they_heard() {
+        let certain = verdict(&summarize(playing(SignalRejection::Silence)), &OF_BURSTS[..1]);
+        assert_eq!((certain.outcome, certain.doubt.is_any()), (Outcome::Fail, false), "{certain:?}");
+        let mut stalled = playing(SignalRejection::Silence);
+        (stalled.environment.skipped, stalled.seconds[5].measured_missed_slots) = (1000, 1000);
+        stalled.seconds[5].missed_slots = 1000;
+        let stalled = summarize(stalled);
+        // 12 times 250 were sent.
+        assert_eq!(stalled.metric("slots.missed_ratio").map(|m| m.value), Some(Value::Number(0.25)));
+        let v = verdict(&stalled, &OF_BURSTS);
+        assert!(v.gates.iter().all(|gate| gate.outcome == Outcome::Inconclusive), "{v:#?}");
+        assert!(v.doubt.reasons.iter().any(|why| why.contains("slots.missed_ratio is 25.00 %")), "{v:#?}");
+    }
+
+    #[test]
+    fn bursts_that_the_driver_did_not_judge_break_no_gate() {
+        let v = verdict(&summarize(playing(SignalRejection::NotJudged)), &OF_BURSTS[..1]);
+        assert_eq!((v.outcome, v.gates[0].actual.as_str()), (Outcome::Inconclusive, "10.00 %"));
+        assert!(v.doubt.reasons[0].starts_with("1 piece of audio not judged"), "{v:#?}");
     }
 
     /// A run in which 30 packets of a second are 100 ms late, and so many in each of its last, disturbed ones.

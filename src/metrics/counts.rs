@@ -32,6 +32,11 @@ pub(super) const fn record(
     Definition { rests_on: RestsOn::Records, ..packets(group, name, unit, help, of) }
 }
 
+/// A figure of what was heard: a late driver may have bent it.
+pub(super) const fn heard(row: Definition) -> Definition {
+    Definition { rests_on: RestsOn::Packets, ..row }
+}
+
 impl Definition {
     /// The same figure from what has been counted so far.
     const fn live(self, course: Course, so_far: LiveFigure) -> Definition {
@@ -304,10 +309,7 @@ pub(super) static TRAFFIC: [Definition; 46] = [
 pub(super) static MACHINE: [Definition; 15] = [
     record(Instrument, "slots.missed_ratio", Ratio,
         "instrument: packets sent later than their stream's next one was due",
-        |f| ratio(
-            f.seconds_sum(|s| s.measured_missed_slots),
-            f.seconds_sum(|s| s.measured_sent) + f.environment.skipped,
-        )),
+        |f| ratio(f.seconds_sum(|s| s.measured_missed_slots), f.slots())),
     record(Instrument, "sockets.drops", Count, "instrument: datagrams that full socket buffers dropped",
         |f| number(f.seconds_sum(|s| s.socket_drops))),
     record(Resources, "cpu.busiest_thread_max", Cores, "instrument: busiest second of any thread of the driver",

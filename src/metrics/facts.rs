@@ -24,7 +24,7 @@ const G711: [&str; 3] = ["", "PCMU", "PCMA"];
 
 /// The records as they are, or as the instrument's doubt allows them to be read.
 #[derive(Debug, Clone, Copy)]
-enum Reading<'a> {
+pub(super) enum Reading<'a> {
     Recorded,
     /// Packets count from the time the schedule intended; those that the driver skipped, that the kernel
     /// refused and that the driver's sockets dropped are lost and late.
@@ -39,10 +39,10 @@ pub(super) struct Facts<'a> {
     pub calls: &'a [CallRecord],
     pub seconds: &'a [SecondRecord],
     pub faults: &'a [Recovery],
-    turn_rows: &'a [TurnRow],
-    signal_rows: &'a [SignalRow],
+    pub(super) turn_rows: &'a [TurnRow],
+    pub(super) signal_rows: &'a [SignalRow],
     pub quality_rows: &'a [QualityRow],
-    reading: Reading<'a>,
+    pub(super) reading: Reading<'a>,
     pub part: Part,
     histograms: BTreeMap<Series, Latencies>,
     empty: Latencies,
@@ -223,24 +223,12 @@ impl<'a> Facts<'a> {
             Samples::Packets(series) => self.series(series),
             Samples::Calls(of) => self.delays(of),
             Samples::Service(of) => self.service_times(of),
-            Samples::Turns(of) => sorted(self.turns().filter_map(of).map(|time| time.0)),
-            Samples::Signals(of) => sorted(self.signals().filter_map(of).map(|time| time.0)),
+            Samples::Turns(of) => sorted(self.quiet_turns().filter_map(of).map(|time| time.0)),
+            Samples::Signals(of) => sorted(self.quiet_signals().filter_map(of).map(|time| time.0)),
             Samples::Register(of) => Distribution::Service(
                 self.environment.register.as_ref().map(|record| of(record).milliseconds()),
             ),
         }
-    }
-
-    /// Turns whose caller ended in the measured window.
-    pub fn turns(&self) -> impl Iterator<Item = &'a TurnRow> {
-        let window = self.environment.window();
-        self.turn_rows.iter().filter(move |turn| turn.is_within(window.as_ref()))
-    }
-
-    /// Bursts begun in the measured window.
-    pub fn signals(&self) -> impl Iterator<Item = &'a SignalRow> {
-        let window = self.environment.window();
-        self.signal_rows.iter().filter(move |burst| burst.is_within(window.as_ref()))
     }
 
     /// The times of one series over the measured window.

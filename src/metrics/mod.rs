@@ -10,6 +10,7 @@ pub mod per_call;
 mod quality;
 mod readings;
 mod registrations;
+mod rows;
 mod signals;
 mod stages;
 mod summarize;

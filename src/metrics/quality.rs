@@ -3,25 +3,24 @@
 use Group::Calls;
 use Unit::{Count, Ratio, Score};
 
-use super::counts::record;
+use super::counts::{heard, record};
 use super::facts::{Facts, known, number, ratio};
-use super::metric::{Definition, Figure, Group, RestsOn};
+use super::metric::{Definition, Figure, Group};
 use crate::record::{NoScore, QualityRow, rank};
 use crate::values::{Unit, Value};
 
-/// Passages begun in the measured window.
-fn passages<'a>(facts: &Facts<'a>) -> impl Iterator<Item = &'a QualityRow> {
-    let window = facts.environment.window();
-    facts.quality_rows.iter().filter(move |passage| passage.is_within(window.as_ref()))
+fn count(facts: &Facts<'_>, is: fn(&QualityRow) -> bool) -> u64 {
+    facts.passages().filter(|passage| is(passage)).count() as u64
 }
 
-fn count(facts: &Facts<'_>, is: fn(&QualityRow) -> bool) -> u64 {
-    passages(facts).filter(|passage| is(passage)).count() as u64
+/// Those that may be held against the path: at best none, for a driver in doubt may have kept all of them from being heard.
+fn against(facts: &Facts<'_>, is: fn(&QualityRow) -> bool) -> u64 {
+    if facts.is_best() { 0 } else { count(facts, is) }
 }
 
 /// Figures of passages alone: no data where nobody reads.
 fn of_passages(facts: &Facts<'_>, figure: impl FnOnce() -> Value) -> Value {
-    if passages(facts).next().is_some() { figure() } else { Value::NoData }
+    if facts.passages().next().is_some() { figure() } else { Value::NoData }
 }
 
 fn is_scored(passage: &QualityRow) -> bool {
@@ -36,7 +35,7 @@ fn is_unscored(passage: &QualityRow) -> bool {
 /// nobody knows by how much.
 fn scores(facts: &Facts<'_>, of: impl FnOnce(&[f64]) -> Option<f64>) -> Value {
     let figure = || {
-        let mut scores: Vec<f64> = passages(facts).filter_map(|passage| passage.mos_lqo).collect();
+        let mut scores: Vec<f64> = facts.passages().filter_map(|passage| passage.mos_lqo).collect();
         scores.sort_unstable_by(f64::total_cmp);
         known(of(&scores))
     };
@@ -54,8 +53,7 @@ fn mean(of: &[f64]) -> Option<f64> {
 }
 
 const fn score(name: &'static str, help: &'static str, of: Figure) -> Definition {
-    let row = record(Calls, name, Score, help, of).by_stage(false).larger_is_better();
-    Definition { rests_on: RestsOn::Packets, ..row }
+    heard(record(Calls, name, Score, help, of).by_stage(false).larger_is_better())
 }
 
 #[rustfmt::skip]
@@ -74,13 +72,13 @@ pub(super) static QUALITY_COUNTS: [Definition; 4] = [
     record(Calls, "speech_quality.count", Count, "passages of speech that came back and have a score",
         |f| of_passages(f, || number(count(f, is_scored)))).by_stage(false)
         .larger_is_better(),
-    record(Calls, "speech_quality.unscored_count", Count, "passages without a score (quality.csv says why)",
-        |f| of_passages(f, || number(count(f, is_unscored)))).by_stage(false),
-    record(Calls, "speech_quality.unscored_ratio", Ratio, "passages without a score, of those read",
-        |f| of_passages(f, || ratio(count(f, is_unscored), count(f, |p| is_scored(p) || is_unscored(p))))).by_stage(false),
-    record(Calls, "speech_quality.missing_ratio", Ratio, "audio of the passages scored that never came",
-        |f| known(mean(&passages(f).filter_map(|passage| passage.missing_ratio).collect::<Vec<_>>())))
-        .by_stage(false),
+    heard(record(Calls, "speech_quality.unscored_count", Count, "passages without a score (quality.csv says why)",
+        |f| of_passages(f, || number(against(f, is_unscored)))).by_stage(false)),
+    heard(record(Calls, "speech_quality.unscored_ratio", Ratio, "passages without a score, of those read",
+        |f| of_passages(f, || ratio(against(f, is_unscored), count(f, |p| is_scored(p) || is_unscored(p))))).by_stage(false)),
+    heard(record(Calls, "speech_quality.missing_ratio", Ratio, "audio of the passages scored that never came",
+        |f| known(mean(&f.passages().filter_map(|passage| passage.missing_ratio).collect::<Vec<_>>())))
+        .by_stage(false)),
 ];
 
 #[cfg(test)]

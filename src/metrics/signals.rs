@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use Group::Calls;
 use Unit::{Count, Ratio};
 
-use super::counts::record;
+use super::counts::{heard, record};
 use super::facts::{Facts, number, ratio};
 use super::latencies::row;
 use super::metric::{Definition, Group, Samples, Statistic};
@@ -14,6 +14,17 @@ use crate::values::{Unit, Value};
 
 fn count(facts: &Facts<'_>, is: fn(&SignalRow) -> bool) -> u64 {
     facts.signals().filter(|burst| is(burst)).count() as u64
+}
+
+/// Those that may be held against the path.
+fn against(facts: &Facts<'_>, is: fn(&SignalRow) -> bool) -> u64 {
+    let is_own = |burst: &&SignalRow| burst.rejected == Some(SignalRejection::NotJudged);
+    let of_path = facts.quiet_signals().filter(|burst| is(burst));
+    if facts.is_best() {
+        of_path.filter(|burst| !is_own(burst)).count() as u64
+    } else {
+        of_path.count() as u64
+    }
 }
 
 /// Figures of bursts alone: no data where none is played.
@@ -31,15 +42,15 @@ fn is_rejected(burst: &SignalRow) -> bool {
 
 #[rustfmt::skip]
 pub(super) static SIGNAL_COUNTS: [Definition; 4] = [
-    record(Calls, "signal_delay.count", Count, "bursts that were found in the audio that came back",
+    heard(record(Calls, "signal_delay.count", Count, "bursts that were found in the audio that came back",
         |f| of_bursts(f, || number(count(f, is_found)))).by_stage(false)
-        .larger_is_better(),
-    record(Calls, "signal_delay.rejected_count", Count, "bursts that were not found again (signals.csv says why)",
-        |f| of_bursts(f, || number(count(f, is_rejected)))).by_stage(false),
-    record(Calls, "signal_delay.rejected_ratio", Ratio, "bursts that were not found again, of those sent",
-        |f| of_bursts(f, || ratio(count(f, is_rejected), count(f, |b| is_found(b) || is_rejected(b))))).by_stage(false),
-    record(Calls, "signal_delay.inverted_count", Count, "bursts that came back with their sign reversed",
-        |f| of_bursts(f, || number(count(f, |b| b.inverted)))).by_stage(false),
+        .larger_is_better()),
+    heard(record(Calls, "signal_delay.rejected_count", Count, "bursts that were not found again (signals.csv says why)",
+        |f| of_bursts(f, || number(against(f, is_rejected)))).by_stage(false)),
+    heard(record(Calls, "signal_delay.rejected_ratio", Ratio, "bursts that were not found again, of those sent",
+        |f| of_bursts(f, || ratio(against(f, is_rejected), count(f, |b| is_found(b) || is_rejected(b))))).by_stage(false)),
+    heard(record(Calls, "signal_delay.inverted_count", Count, "bursts that came back with their sign reversed",
+        |f| of_bursts(f, || number(against(f, |b| b.inverted)))).by_stage(false)),
 ];
 
 /// Statistics of the delay.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use Group::Calls;
 use Unit::{Count, Ratio};
 
-use super::counts::record;
+use super::counts::{heard, record};
 use super::facts::{Facts, number, ratio};
 use super::latencies::row;
 use super::metric::{Definition, Group, Samples, Statistic};
@@ -19,6 +19,11 @@ pub const SHORTEST_TURN: Duration = Duration::from_secs(3);
 
 fn count(facts: &Facts<'_>, is: fn(&TurnRow) -> bool) -> u64 {
     facts.turns().filter(|turn| is(turn)).count() as u64
+}
+
+/// Those that may be held against the service.
+fn against(facts: &Facts<'_>, is: fn(&TurnRow) -> bool) -> u64 {
+    facts.quiet_turns().filter(|turn| is(turn)).count() as u64
 }
 
 /// Figures of conversations alone: no data where nobody talks.
@@ -36,26 +41,26 @@ fn is_judged(turn: &TurnRow) -> bool {
 
 #[rustfmt::skip]
 pub(super) static TURN_COUNTS: [Definition; 8] = [
-    record(Calls, "turn.count", Count, "turns of the callers whose response is judged",
+    heard(record(Calls, "turn.count", Count, "turns of the callers whose response is judged",
         |f| of_turns(f, || number(count(f, is_judged)))).by_stage(false)
-        .larger_is_better(),
-    record(Calls, "turn.discarded_count", Count, "turns of the callers that cannot be judged (turns.csv says why)",
-        |f| of_turns(f, || number(count(f, |t| is_answer(t) && !t.discarded.is_empty())))).by_stage(false),
-    record(Calls, "turn.no_reply_ratio", Ratio, "turns without an answer in time, of those judged",
-        |f| of_turns(f, || ratio(count(f, |t| is_judged(t) && t.no_reply), count(f, is_judged)))).by_stage(false),
-    record(Calls, "turn.premature_ratio", Ratio, "turns answered in a pause of the caller's own sentence, of those said",
-        |f| of_turns(f, || ratio(count(f, |t| is_answer(t) && t.premature), count(f, is_answer)))).by_stage(false),
-    record(Calls, "bargein.count", Count, "interruptions whose stop is judged",
+        .larger_is_better()),
+    heard(record(Calls, "turn.discarded_count", Count, "turns of the callers that cannot be judged (turns.csv says why)",
+        |f| of_turns(f, || number(against(f, |t| is_answer(t) && !t.discarded.is_empty())))).by_stage(false)),
+    heard(record(Calls, "turn.no_reply_ratio", Ratio, "turns without an answer in time, of those judged",
+        |f| of_turns(f, || ratio(against(f, |t| is_judged(t) && t.no_reply), count(f, is_judged)))).by_stage(false)),
+    heard(record(Calls, "turn.premature_ratio", Ratio, "turns answered in a pause of the caller's own sentence, of those said",
+        |f| of_turns(f, || ratio(against(f, |t| is_answer(t) && t.premature), count(f, is_answer)))).by_stage(false)),
+    heard(record(Calls, "bargein.count", Count, "interruptions whose stop is judged",
         |f| of_turns(f, || number(count(f, |t| t.stop_ms.is_some())))).by_stage(false)
-        .larger_is_better(),
-    record(Calls, "bargein.false_stop_ratio", Ratio, "backchannels for which the service fell silent, of those judged",
+        .larger_is_better()),
+    heard(record(Calls, "bargein.false_stop_ratio", Ratio, "backchannels for which the service fell silent, of those judged",
         |f| of_turns(f, || {
-            ratio(count(f, |t| t.false_stop == Some(true)), count(f, |t| t.false_stop.is_some()))
-        })).by_stage(false),
-    record(Calls, "dead_air.count", Count, "times that nobody spoke for longer than 2 s in the service's turn",
-        |f| of_turns(f, || number(count(f, |t| t.kind == TurnKind::DeadAir)))).by_stage(false),
-    record(Calls, "greeting.missing_count", Count, "calls without a greeting in time",
-        |f| of_turns(f, || number(count(f, |t| t.kind == TurnKind::Greeting && t.no_reply)))).by_stage(false),
+            ratio(against(f, |t| t.false_stop == Some(true)), count(f, |t| t.false_stop.is_some()))
+        })).by_stage(false)),
+    heard(record(Calls, "dead_air.count", Count, "times that nobody spoke for longer than 2 s in the service's turn",
+        |f| of_turns(f, || number(against(f, |t| t.kind == TurnKind::DeadAir)))).by_stage(false)),
+    heard(record(Calls, "greeting.missing_count", Count, "calls without a greeting in time",
+        |f| of_turns(f, || number(against(f, |t| t.kind == TurnKind::Greeting && t.no_reply)))).by_stage(false)),
 ];
 
 /// Statistics of the times of turns.

@@ -44,6 +44,11 @@ impl QualityRow {
         window.is_some_and(|window| window.contains(&self.sent_s))
     }
 
+    /// True if the driver did not keep up, which says nothing of the path.
+    pub fn is_unjudged(&self) -> bool {
+        self.unscored == Some(NoScore::NotJudged)
+    }
+
     /// The name that its audio has.
     pub fn audio_name(&self) -> String {
         format!("audio/call-{:05}-passage-{:03}.wav", self.call, self.number)

@@ -45,4 +45,9 @@ impl SignalRow {
     pub fn is_within(&self, window: Option<&Range<f64>>) -> bool {
         window.is_some_and(|window| window.contains(&self.sent_s))
     }
+
+    /// True if the driver did not keep up, which says nothing of the path.
+    pub fn is_unjudged(&self) -> bool {
+        self.rejected == Some(SignalRejection::NotJudged)
+    }
 }

@@ -140,13 +140,18 @@ const WEBSOCKET_PTIME: Duration = Duration::from_millis(20);
 /// Rules of what the packets carry.
 fn codec(s: &Scenario, found: &mut Problems) {
     let (codec, ptime) = (s.media.codec, s.media.ptime);
-    let returned = s.service.codec.unwrap_or(codec);
     found.refuse_if(
-        s.service.mode == ServiceMode::Builtin && !returned.is_via_external_media(),
+        s.service.mode == ServiceMode::Builtin && s.service.codec.is_none() && !codec.is_via_external_media(),
         "media.codec",
         format!("Asterisk drops what the service returns in {codec}: externalMedia over RTP takes none of it back"),
-        "set service.codec = \"PCMU\" with media.mode = \"signal\", which measures the audio through transcoding; or sip.to \
-         = \"echo\" and service.mode = \"none\", for a far end that echoes by itself; or media.codec = \"G722\"",
+        match s.media.mode {
+            super::MediaMode::Signal | super::MediaMode::Speech => "set service.codec = \"PCMU\": Asterisk transcodes then",
+            super::MediaMode::Conversation => "set media.codec = \"PCMU\"",
+            super::MediaMode::Echo => {
+                "set sip.to = \"echo\" and service.mode = \"none\", for a far end that echoes by itself, or media.codec = \
+                 \"G722\"; media.mode = \"signal\" measures the audio through transcoding, with service.codec = \"PCMU\""
+            }
+        },
     );
     media_way(s, found);
     let bytes = Format::of(codec, ptime.0).payload_len();

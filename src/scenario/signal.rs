@@ -66,10 +66,11 @@ pub(super) fn problems(s: &Scenario, found: &mut Problems) {
 fn service_codec(s: &Scenario, found: &mut Problems) {
     let Some(codec) = s.service.codec else { return };
     found.refuse_if(
-        s.service.mode != ServiceMode::Builtin || s.service.media != MediaWay::Rtp,
+        (s.service.mode != ServiceMode::Builtin || s.service.media != MediaWay::Rtp)
+            && codec != s.media.codec,
         "service.codec",
-        "only the built-in service has a codec of its own, and over RTP",
-        "leave it out, or set service.mode = \"builtin\" and service.media = \"rtp\"",
+        "only the built-in service (service.mode) has a codec of its own, and over RTP (service.media)",
+        "leave it out, or set it to the callers' own media.codec, which changes nothing",
     );
     found.refuse_if(
         !codec.is_via_external_media(),
