@@ -12,7 +12,7 @@ use super::faults::{Done, Faults};
 use super::folder::rfc3339;
 use super::leak_check::{LeakCheck, unknown};
 use super::plan::{RunPlan, verdict};
-use super::remarks::{remarks, silent_target};
+use super::remarks::{of_links, remarks, silent_target};
 use super::testbed::{Broken, Testbed};
 use super::{Observer, RunError};
 use crate::driver::{self, DriverConfig, Progress, Recorded, Stop};
@@ -190,7 +190,9 @@ impl Trial<'_> {
     ) -> Environment {
         let (plan, granted) = (self.plan, &self.plan.granted);
         // A run that was ended early says so at its gate.
-        let remarks = environment.remarks.into_iter().chain(remarks(plan.scenario(), recorded));
+        let links = environment.service_record.as_ref().and_then(|record| record.links.as_ref());
+        let links = links.map(of_links).unwrap_or_default();
+        let remarks = environment.remarks.into_iter().chain(remarks(plan.scenario(), recorded)).chain(links);
         let remarks = remarks.chain(Capabilities::here().missing());
         let (ari, foreign) = self.looks.finish().await;
         let foreign = (foreign > 0).then(|| {

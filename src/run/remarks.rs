@@ -4,9 +4,15 @@ use std::net::SocketAddr;
 
 use super::wire::unchecked;
 use crate::driver::{Captured, Recorded, TalkTotals};
-use crate::record::{Breakage, CallRecord, Ending, RegisterRecord, Suppression};
+use crate::record::{Breakage, CallRecord, Ending, RegisterRecord, ServiceLinks, Suppression};
 use crate::scenario::Scenario;
 use crate::values::counted;
+
+/// Packets of chan_websocket's queue that are worth a word: 100 ms. Asterisk's timer and a service that is now and then a
+/// few milliseconds late explain two or three; of the 150 ms at which a conversation begins to suffer it is most.
+const LONG_QUEUE: u64 = 5;
+/// Milliseconds of a packet over WebSocket, which has no other packet time.
+const PACKET_MS: u64 = 20;
 
 /// Detects a target that never answered any SIP: that is a broken set-up, no outcome of calls.
 pub fn silent_target(recorded: &Recorded, target: SocketAddr) -> Option<Breakage> {
@@ -129,6 +135,49 @@ fn unplaced(scenario: &Scenario, calls: &[CallRecord]) -> Option<String> {
     ))
 }
 
+/// Remarks on the connections of the calls' media between the built-in service and Asterisk.
+pub fn of_links(links: &ServiceLinks) -> Vec<String> {
+    let ServiceLinks { failed, broken, stalled, queue_max, xoff, .. } = *links;
+    let media = |count| counted(count, "media connection");
+    let mut remarks = Vec::new();
+    if stalled > 0 {
+        remarks.push(format!(
+            "Asterisk did not read {} of the service's for 2 s: it had stopped answering, or its machine was too busy (over \
+             AudioSocket one call can stop all of Asterisk)",
+            media(stalled)
+        ));
+    }
+    let broken = broken.saturating_sub(stalled);
+    if broken > 0 {
+        remarks.push(format!(
+            "{} of the service's ended under a call, or carried something that cannot be read: see Asterisk's log",
+            media(broken)
+        ));
+    }
+    if failed > 0 {
+        remarks.push(format!(
+            "{} of the service's to Asterisk could not be opened: see Asterisk's log, and its HTTP server's limit of sessions",
+            media(failed)
+        ));
+    }
+    if queue_max >= LONG_QUEUE {
+        remarks.push(format!(
+            "up to {queue_max} packets ({} ms) of a call waited in Asterisk (chan_websocket's queue): its caller heard them \
+             that much later. Asterisk plays one every {PACKET_MS} ms and never catches up before the service pauses: send no \
+             faster than that, nor all at once after a stall; see the CPU of service and Asterisk",
+            queue_max.saturating_mul(PACKET_MS)
+        ));
+    }
+    if xoff > 0 {
+        remarks.push(format!(
+            "Asterisk asked {} to send no more (chan_websocket's MEDIA_XOFF: 900 packets, 18 s of audio, wait for one call): \
+             the service sends faster than one packet every {PACKET_MS} ms",
+            counted(xoff, "time")
+        ));
+    }
+    remarks
+}
+
 /// Remarks on what conversations lack.
 fn of_talk(talk: &TalkTotals) -> Vec<String> {
     let TalkTotals { lost, missed, unrecorded } = *talk;
@@ -200,6 +249,34 @@ mod tests {
         scenario.capture.calls = vec![1, 2, 9];
         let said = unplaced(&scenario, &calls).unwrap_or_default();
         assert!(said.contains("names call 2 and 1 more, which was not placed: 2 calls of the run"), "{said}");
+    }
+
+    #[test]
+    fn what_happened_to_media_connections_is_told_with_its_cure() {
+        let quiet = ServiceLinks { connected: 50, silence: 9, queue_max: 4, ..ServiceLinks::default() };
+        assert_eq!(of_links(&quiet), [""; 0]);
+        let said = |links: ServiceLinks| of_links(&links).join("|");
+        let queue = said(ServiceLinks { queue_max: 18, ..quiet });
+        assert!(
+            queue.contains("up to 18 packets (360 ms)") && queue.contains("no faster than that"),
+            "{queue}"
+        );
+        let full = said(ServiceLinks { xoff: 1, ..quiet });
+        assert!(full.contains("asked 1 time to send no more (chan_websocket's MEDIA_XOFF"), "{full}");
+        let stuck = said(ServiceLinks { broken: 3, stalled: 3, ..quiet });
+        assert!(
+            stuck.starts_with("Asterisk did not read 3 media connections") && !stuck.contains('|'),
+            "{stuck}"
+        );
+        let ended = said(ServiceLinks { broken: 3, stalled: 1, failed: 2, ..quiet });
+        for words in [
+            "read 1 media connection of",
+            "2 media connections of the service's ended",
+            "2 media connections of the service's to",
+        ] {
+            assert!(ended.contains(words), "{words}: {ended}");
+        }
+        assert!(said(ServiceLinks { queue_max: u64::MAX, ..quiet }).contains("chan_websocket"));
     }
 
     #[test]

@@ -74,7 +74,7 @@ mod tests {
         scenario.speech.say = vec!["hello".into()];
         let mut full = table(&scenario);
         let optional = r#"
-            service = { command = ["node"], echo = "127.0.0.1:4000", delay = "1ms", codec = "G722", talk = { delay = "1s", delay_to = "2s", yields_after = "1s", filler = false, between = "nothing" } }
+            service = { command = ["node"], echo = "127.0.0.1:4000", delay = "1ms", codec = "G722", talk = { delay = "1s", delay_to = "2s", yields_after = "1s", filler = false, between = "nothing", ends = true } }
             asterisk = { sip = "pbx:5060", ari = "http://pbx:8088", ari_port = 8088, jitter_buffer = "fixed" }
             load = { call_duration = "10s" }
             sip = { session_expires = "30m", tls = { ca = "ca", certificate = "c", key = "k", server_name = "n", insecure = false } }

@@ -43,6 +43,15 @@ pub struct TalkSettings {
     /// True to speak first, as soon as the call is there.
     #[arg(id = "talk-greeting", long = "talk-greeting")]
     pub greeting: bool,
+    /// False to say its answer again and again, until it yields.
+    #[arg(
+        id = "talk-ends",
+        long = "talk-ends",
+        value_name = "BOOL",
+        action = clap::ArgAction::Set,
+        default_value_t = true
+    )]
+    pub ends: bool,
 }
 
 impl Default for TalkSettings {
@@ -56,6 +65,7 @@ impl Default for TalkSettings {
             filler: false,
             between: Between::Nothing,
             greeting: false,
+            ends: true,
         }
     }
 }
@@ -75,7 +85,18 @@ impl TalkSettings {
             filler: self.filler,
             between: self.between,
             greeting: self.greeting,
-            ends: true,
+            ends: self.ends,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bot_ends_its_answers_unless_it_is_told_not_to() {
+        let of = |text: &str| toml::from_str::<TalkSettings>(text).unwrap().manners();
+        assert!(of("").ends && of("ends = true").ends && !of("ends = false").ends);
     }
 }

@@ -290,7 +290,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::record::TurnRow;
+    use crate::record::{ServiceLinks, TurnRow};
     use crate::report::charts::CHARTS;
     use crate::report::{fixture, json};
 
@@ -354,6 +354,19 @@ mod tests {
         assert!(card(&cards_of(&page(&summary)), "greeting.p50"), "it did not come");
         summary.turns.last_mut().unwrap().said_to_s = 0.5;
         assert!(!card(&cards_of(&page(&summary)), "greeting.p50"), "it was before the window");
+    }
+
+    #[test]
+    fn media_connections_have_a_table_where_there_were_any() {
+        let (mut summary, verdict) = fixture::typical();
+        let caption = "Its media connections to Asterisk";
+        assert!(!text(&(summary.clone(), verdict.clone()), "").contains(caption));
+        let links = ServiceLinks { connected: 50, queue_max: 18, ..ServiceLinks::default() };
+        summary.environment.service_record.as_mut().unwrap().links = Some(links);
+        let page = text(&(summary, verdict), "");
+        let row = "<td class=\"n\">18</td><th scope=\"row\">packets of 20 ms that waited in Asterisk";
+        assert!(page.contains(caption) && page.contains(row));
+        assert!(!page.contains("could not be opened"), "noughts are left out");
     }
 
     #[test]

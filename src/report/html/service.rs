@@ -2,7 +2,7 @@
 
 use super::figures;
 use crate::metrics::{Group, Metric, Statistic, Summary};
-use crate::record::{Durations, RestOperation, ServiceRecord};
+use crate::record::{Durations, RestOperation, ServiceLinks, ServiceRecord};
 use crate::report::words;
 use crate::values::{Unit, Value, show};
 
@@ -14,6 +14,8 @@ pub(super) struct ServiceTables<'a> {
     pub operations: Vec<(String, DurationRow)>,
     /// Numbers of calls and their outcomes.
     pub outcomes: Vec<(u64, String)>,
+    /// Media connections and what happened to them; empty where there were none.
+    pub links: Vec<(u64, &'static str)>,
     /// The service's counts.
     pub counts: Vec<&'a Metric>,
     pub record: &'a ServiceRecord,
@@ -59,9 +61,26 @@ pub(super) fn tables<'a>(record: &'a ServiceRecord, summary: &'a Summary) -> Ser
                 (o.calls, words::one_line(&words.join(" ").replace('_', " ")))
             })
             .collect(),
+        links: record.links.as_ref().map(links).unwrap_or_default(),
         counts: figures::chosen(summary, |d| d.group == Group::Service && d.unit == Unit::Count),
         record,
     }
+}
+
+/// The counts that are not nought.
+fn links(links: &ServiceLinks) -> Vec<(u64, &'static str)> {
+    let ServiceLinks { connected, failed, broken, stalled, strangers, silence, queue_max, xoff } = *links;
+    let all = [
+        (connected, "connections that carried a call's media"),
+        (failed, "connections that could not be opened"),
+        (broken, "connections that ended under a call or could not be read"),
+        (stalled, "of these: Asterisk had not read for 2 s"),
+        (strangers, "connections that named no call"),
+        (silence, "frames of silence that kept AudioSocket going"),
+        (queue_max, "packets of 20 ms that waited in Asterisk for one call, at most"),
+        (xoff, "times that Asterisk asked to send no more"),
+    ];
+    all.into_iter().filter(|(count, _)| *count > 0).collect()
 }
 
 fn row(name: &str, durations: &Durations) -> DurationRow {
