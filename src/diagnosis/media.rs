@@ -172,10 +172,18 @@ fn unbridged(seen: &Seen<'_>, silent: &Finding) -> Option<Finding> {
     })
 }
 
+/// Packets of a far end that is there, and says nothing.
+fn beside_audio(call: &CallRecord) -> u64 {
+    call.comfort_noise + call.telephone_events + call.rtcp + call.empty_rtp
+}
+
 /// Silence of which ARI says nothing.
 fn unheard(seen: &Seen<'_>, finding: Finding, silent: &[&CallRecord]) -> Finding {
     let strangers: u64 = silent.iter().map(|call| call.strangers).sum();
-    let beside_audio: u64 = silent.iter().map(|call| call.comfort_noise + call.rtcp).sum();
+    let beside_audio: u64 = silent
+        .iter()
+        .map(|call| call.comfort_noise + call.telephone_events + call.rtcp + call.empty_rtp)
+        .sum();
     let follow = seen.in_files("; `loadtest check --call` follows one");
     // So many that they are no chance: at least a half of what these calls have sent.
     let sent: u64 = silent.iter().map(|call| call.total_sent).sum();
@@ -186,6 +194,12 @@ fn unheard(seen: &Seen<'_>, finding: Finding, silent: &[&CallRecord]) -> Finding
              somebody else's",
             "see what they are and where they come from (`tcpdump -X udp`); an echo returns each payload as it came"
                 .into(),
+        )
+    } else if seen.has_talk() && beside_audio > 0 {
+        (
+            "the far end is there, and sends comfort noise, telephone events, empty packets or RTCP, and no audio \
+             (calls.csv counts each)",
+            format!("see the service's log: it is connected, and says nothing{follow}"),
         )
     } else if seen.has_talk() {
         (

@@ -235,13 +235,13 @@ proptest! {
         closed.sort_unstable();
         prop_assert!(closed.into_iter().eq(0..attempts(&world)));
         prop_assert!(world.control.poll_timeout().is_none(), "deadlines of calls that are over");
-        let is_whole = stop.is_none() && world.window().is_some_and(|(from, to)| to > from);
+        // A load that nobody answers ends before its hold does, at the first look after a stall.
+        let is_whole = stop.is_none() && world.window().is_some_and(|(from, to)| to.since(from) >= 10 * S);
         if is_whole && is_even {
             let hold_end = offered_for(&world);
             let due = f64::from(rate) * (hold_end - ramp as f64 / 2.0);
             let found = f64::from(attempts(&world) + all_suppressed(&world));
-            // An arrival of the last milliseconds may fall behind the end of the hold.
-            prop_assert!((found - due).abs() <= 1.001 + f64::from(rate) * 0.005, "{found} attempts of {due}");
+            prop_assert!((found - due).abs() <= 1.001, "{found} attempts of {due}");
         }
     }
 }
