@@ -180,10 +180,7 @@ fn beside_audio(call: &CallRecord) -> u64 {
 /// Silence of which ARI says nothing.
 fn unheard(seen: &Seen<'_>, finding: Finding, silent: &[&CallRecord]) -> Finding {
     let strangers: u64 = silent.iter().map(|call| call.strangers).sum();
-    let beside_audio: u64 = silent
-        .iter()
-        .map(|call| call.comfort_noise + call.telephone_events + call.rtcp + call.empty_rtp)
-        .sum();
+    let beside_audio: u64 = silent.iter().map(|call| beside_audio(call)).sum();
     let follow = seen.in_files("; `loadtest check --call` follows one");
     // So many that they are no chance: at least a half of what these calls have sent.
     let sent: u64 = silent.iter().map(|call| call.total_sent).sum();
