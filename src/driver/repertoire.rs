@@ -1,4 +1,4 @@
-//! What callers play whose path is judged by its audio: bursts, or passages; the mouth that plays it, and the judgement.
+//! Pieces played by callers whose path is judged by its audio: bursts, or passages; the mouth that plays it, and the judgement.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -41,7 +41,7 @@ pub(super) struct Facts<'a> {
     pub faults: &'a [Recovery],
     pub(super) turn_rows: &'a [TurnRow],
     pub(super) signal_rows: &'a [SignalRow],
-    pub quality_rows: &'a [QualityRow],
+    pub(super) quality_rows: &'a [QualityRow],
     pub(super) reading: Reading<'a>,
     pub part: Part,
     histograms: BTreeMap<Series, Latencies>,

@@ -87,7 +87,7 @@ mod tests {
         InDoubt::of(summary, quiet).readings(summary.metric(name).unwrap())
     }
 
-    /// What happened while the driver stood still is in the worst reading, and not in the best.
+    /// Troubles while the driver stood still are in the worst reading, and not in the best.
     #[test]
     fn the_best_reading_has_what_lies_in_quiet_seconds() {
         let environment =

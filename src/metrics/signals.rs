@@ -18,13 +18,8 @@ fn count(facts: &Facts<'_>, is: fn(&SignalRow) -> bool) -> u64 {
 
 /// Those that may be held against the path.
 fn against(facts: &Facts<'_>, is: fn(&SignalRow) -> bool) -> u64 {
-    let is_own = |burst: &&SignalRow| burst.rejected == Some(SignalRejection::NotJudged);
-    let of_path = facts.quiet_signals().filter(|burst| is(burst));
-    if facts.is_best() {
-        of_path.filter(|burst| !is_own(burst)).count() as u64
-    } else {
-        of_path.count() as u64
-    }
+    let is_own = |burst: &SignalRow| facts.is_best() && burst.is_unjudged();
+    facts.quiet_signals().filter(|burst| is(burst) && !is_own(burst)).count() as u64
 }
 
 /// Figures of bursts alone: no data where none is played.

@@ -1,4 +1,4 @@
-//! What came back of a passage: its place in the audio, the part of it that never came, and its score.
+//! Fate of a passage: its place in the audio, the part of it that never came, and its score.
 
 use super::score::{Unscorable, score};
 use super::{Passages, RATE_HZ};
@@ -29,7 +29,7 @@ pub fn judge(passages: &Passages, excerpt: &Excerpt) -> (Fate, Vec<i16>) {
     let place = locate(said, &excerpt.samples);
     // Some steps more or less of silence at the end are no cut.
     let is_whole = place + said.len() <= excerpt.samples.len() + 10 * STEP;
-    // What never came at the end is silence too.
+    // The end that never came is silence too.
     let mut heard: Vec<i16> = excerpt.samples.iter().skip(place).take(said.len()).copied().collect();
     heard.resize(said.len(), 0);
     if excerpt.is_cut && !is_whole {

@@ -1,4 +1,4 @@
-//! What callers read aloud: prompts, joined with pauses to passages that are long enough for a score.
+//! Passages to read aloud: prompts, joined with pauses to passages that are long enough for a score.
 
 use super::RATE_HZ;
 use crate::speech::Clip;

@@ -43,22 +43,30 @@ pub(super) fn problems(s: &Scenario, found: &mut Problems) {
         format!("{every} is no interval of bursts, which take 400 ms each"),
         format!("choose between {SHORTEST} and {LONGEST}"),
     );
+    let as_it_comes = "bursts are heard as they come, and nothing of them is held back on purpose";
+    heard_as_it_comes(s, ["play bursts", as_it_comes, "a burst"], found);
+}
+
+/// Rules of callers whose audio is played, heard and kept: `words` say their doing, why
+/// nothing is held back, and a piece of it.
+pub(super) fn heard_as_it_comes(s: &Scenario, words: [&str; 3], found: &mut Problems) {
+    let [play, as_it_comes, piece] = words;
     found.refuse_if(
         !coder::speaks(s.media.codec),
         "media.codec",
-        format!("callers cannot play bursts in {}: there is no coder for it here", s.media.codec),
+        format!("callers cannot {play} in {}: there is no coder for it here", s.media.codec),
         "set it to \"PCMU\", \"PCMA\", \"G722\" or \"opus\"",
     );
     found.refuse_if(
         s.impair.back.is_some(),
         "impair.back",
-        "bursts are heard as they come, and nothing of them is held back on purpose",
+        as_it_comes,
         "leave it out; impair.out worsens the way there",
     );
     found.refuse_if(
         s.measure.lost_after > LONGEST_DELAY,
         "measure.lost_after",
-        format!("a burst is looked for in the audio of {}", s.measure.lost_after),
+        format!("{piece} is looked for in the audio of {}", s.measure.lost_after),
         format!("choose at most {LONGEST_DELAY}"),
     );
 }
@@ -90,11 +98,18 @@ fn service_codec(s: &Scenario, found: &mut Problems) {
 fn own_work_of_asterisk(s: &Scenario, found: &mut Problems) {
     let (mixes, buffers) = (s.asterisk.bridge == BridgeKind::Softmix, s.asterisk.jitter_buffer.is_some());
     let is_external = s.asterisk.mode == AsteriskMode::External;
-    for (key, cure) in [
-        ("asterisk.bridge", "leave it out: its own modules and the application's bridges decide there"),
-        ("asterisk.jitter_buffer", "leave it out, and set JITTERBUFFER(adaptive)=default in its dialplan"),
+    for (key, is_set, cure) in [
+        (
+            "asterisk.bridge",
+            mixes,
+            "leave it out: its own modules and the application's bridges decide there",
+        ),
+        (
+            "asterisk.jitter_buffer",
+            buffers,
+            "leave it out, and set JITTERBUFFER(adaptive)=default in its dialplan",
+        ),
     ] {
-        let is_set = if key == "asterisk.bridge" { mixes } else { buffers };
         found.refuse_if(is_external && is_set, key, "an external Asterisk keeps its own configuration", cure);
     }
     found.refuse_if(

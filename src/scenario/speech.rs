@@ -3,17 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::error::Problems;
+use super::signal::heard_as_it_comes;
 use super::{MediaMode, Scenario};
-use crate::rtp::coder;
-use crate::values::Span;
 
 /// More than anybody lists.
 const MOST_PROMPTS: usize = 100;
 /// Longest path of a prompt.
 const LONGEST: usize = 4096;
-/// Longest delay at which a passage is looked for: its audio is kept in memory, call by call.
-const LONGEST_DELAY: Span = Span(std::time::Duration::from_secs(10));
-
 /// `[speech]`
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -60,22 +56,6 @@ pub(super) fn problems(s: &Scenario, found: &mut Problems) {
         "there is nothing, or too much, in the name of a prompt",
         "name WAV files, or built-in prompts",
     );
-    found.refuse_if(
-        !coder::speaks(s.media.codec),
-        "media.codec",
-        format!("callers cannot read aloud in {}: there is no coder for it here", s.media.codec),
-        "set it to \"PCMU\", \"PCMA\", \"G722\" or \"opus\"",
-    );
-    found.refuse_if(
-        s.impair.back.is_some(),
-        "impair.back",
-        "speech is heard as it comes, and nothing of it is held back on purpose",
-        "leave it out; impair.out worsens the way there",
-    );
-    found.refuse_if(
-        s.measure.lost_after > LONGEST_DELAY,
-        "measure.lost_after",
-        format!("a passage is looked for in the audio of {}", s.measure.lost_after),
-        format!("choose at most {LONGEST_DELAY}"),
-    );
+    let as_it_comes = "speech is heard as it comes, and nothing of it is held back on purpose";
+    heard_as_it_comes(s, ["read aloud", as_it_comes, "a passage"], found);
 }
