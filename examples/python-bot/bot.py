@@ -194,7 +194,10 @@ class Service:
             talking = asyncio.create_task(talk(writer, bot))
             try:
                 await ari.ask("POST", f"/bridges/{bridge}/addChannel", channel=f"{caller},{media}")
-                await asyncio.wait_for(asyncio.gather(*entered), 5)
+                # Not a gather in wait_for: cancelled, that would leave an exception that nobody retrieves.
+                _, late = await asyncio.wait(entered, timeout=5)
+                if late:
+                    raise asyncio.TimeoutError("a channel has not entered the bridge")
                 bot.greet(asyncio.get_running_loop().time())
                 await listen(reader, bot)  # its end is the end of the call
             finally:

@@ -7,7 +7,7 @@ use super::awaited::{Awaited, Reply};
 use super::dtmf::{Dialled, Dialler, Pace};
 use super::spoken::{Log, Plan};
 use super::{END_OF_REPLY, ENDLESS, Event, Script, Spoken, Turn, UtteranceKind, Wait, time_of};
-use crate::speech::Live;
+use crate::speech::{Live, Uttered};
 use crate::stamp::Stamp;
 
 /// Age of the last voiced sample up to which the service counts as talking. The detector ends a segment after
@@ -44,6 +44,7 @@ pub struct Caller {
     said_until: Stamp,
     ear: Ear,
     awaited: Awaited,
+    uttered: Option<Uttered>,
     log: Log,
 }
 
@@ -78,6 +79,7 @@ impl Caller {
             said_until: Stamp::ZERO,
             ear: Ear::default(),
             awaited: Awaited::default(),
+            uttered: None,
             log: Log::new(),
         }
     }
@@ -99,6 +101,11 @@ impl Caller {
     /// The fate of a turn, once, as soon as it is known.
     pub fn reply(&mut self) -> Option<Reply> {
         self.awaited.take()
+    }
+
+    /// The prompt whose last voiced sample was in the last packet, once.
+    pub fn uttered(&mut self) -> Option<Uttered> {
+        self.uttered.take()
     }
 
     /// All that was said, with the send stamps of first and last voiced samples.
@@ -225,7 +232,9 @@ impl Caller {
         self.log.sent_until(stamp(sent.end));
         // The last voiced sample is in this packet; its end may be the packet's.
         if sent.contains(&(prompt.voiced.end.saturating_sub(1))) {
-            self.has_said(stamp(prompt.voiced.end), kind);
+            let to = stamp(prompt.voiced.end);
+            self.uttered = Some(Uttered { clip: prompt.clip.clone(), voiced: prompt.voiced.clone(), to });
+            self.has_said(to, kind);
         }
         self.doing = Doing::Saying { prompt: place, at: sent.end, kind };
         if sent.end >= prompt.clip.samples.len() {

@@ -46,7 +46,7 @@ pub struct TalkRules {
     /// The script waits for a greeting.
     pub wants_greeting: bool,
     /// Stretches in which the service's side is the caller's own audio at more than -12 dB, found in the signal.
-    /// Echoes that repeat an utterance part by part are found without.
+    /// Echoes that repeat an utterance part by part are found without it.
     pub echoes: Vec<(Stamp, Stamp)>,
 }
 
@@ -311,6 +311,8 @@ impl<'a> Call<'a> {
         let end = self.voice.talk_end(said.from, silence)?;
         if end + silence > self.rules.ended_at {
             Err(Discard::CallEnded)
+        } else if self.echoes.hide(end) {
+            Err(Discard::OwnEcho)
         } else if self.lost.is_near(end, NEAR) || self.may_hide(end, end + silence) {
             Err(Discard::LostAtEdge)
         } else {

@@ -1,7 +1,8 @@
 //! A call that talks: the caller's packets on the pacer thread, its ear on the receiver thread, and the judgement of both.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::bursts::{Hearer, Player};
@@ -14,8 +15,12 @@ use crate::measure::{Listened, Listener};
 use crate::record::{TurnKind, TurnRow};
 use crate::rtp::packet::StreamSender;
 use crate::rtp::{Codec, Format, g711};
-use crate::speech::Live;
+use crate::signal::EchoFinder;
+use crate::speech::{Live, Uttered};
 use crate::stamp::Stamp;
+
+/// Utterances between the two threads of a call: the receiver thread takes them ten times a second.
+const UTTERED: usize = 16;
 
 /// The far end's speech, as the receiver thread tells the pacer: single words, since neither waits for the other. One that
 /// is read half old and half new is right again with the next packet.
@@ -56,12 +61,16 @@ pub(super) struct Talker {
     event_type: Option<u8>,
     samples: Vec<i16>,
     ring: Option<SpeechRing>,
+    said: SyncSender<Uttered>,
 }
 
 impl Talker {
     /// The next packet, sent at `sent_at`.
     pub fn packet<'s>(&mut self, sender: &'s mut StreamSender, sent_at: Stamp) -> &'s [u8] {
         let frame = self.caller.next(sent_at, self.hearing.live(), &mut self.samples);
+        if let Some(uttered) = self.caller.uttered() {
+            let _ = self.said.try_send(uttered);
+        }
         match (frame, self.event_type) {
             (Frame::Event(event), Some(payload_type)) => {
                 sender.event(payload_type, event.is_first, event.payload())
@@ -95,6 +104,7 @@ pub(super) struct Ear {
     listener: Listener,
     hearing: Arc<Hearing>,
     ring: Option<SpeechRing>,
+    said: Receiver<Uttered>,
 }
 
 impl Ear {
@@ -108,13 +118,16 @@ impl Ear {
         }
     }
 
-    /// Tells the pacer of a silence, of which no packet tells.
-    pub fn look(&self, now: Stamp) {
+    /// Tells the pacer of a silence, of which no packet tells, and looks for echoes.
+    pub fn look(&mut self, now: Stamp) {
+        self.said.try_iter().for_each(|uttered| self.listener.note_uttered(uttered));
+        self.listener.look(now);
         self.hearing.tell(&self.listener.live(now));
     }
 
     /// Everything heard up to `at`, and its audio where that is kept.
-    pub fn finish(self, at: Stamp) -> (Listened, Option<SpeechRing>) {
+    pub fn finish(mut self, at: Stamp) -> (Listened, Option<SpeechRing>) {
+        self.look(at);
         (self.listener.finish(at), self.ring)
     }
 }
@@ -186,13 +199,14 @@ impl Hears {
 }
 
 /// Mouth and ear of call number `call`, which was answered at `at`; each keeps `ring_bytes` of its side's audio, where that is
-/// wanted.
+/// wanted. Calls of one receiver thread share a `finder`.
 pub(super) fn pair(
     script: &Arc<Script>,
     call: u32,
     format: &Format,
     at: Stamp,
     ring_bytes: Option<usize>,
+    finder: Arc<Mutex<EchoFinder>>,
 ) -> (Voice, Hears) {
     let hearing = Arc::new(Hearing::default());
     let starts_after = out_of_step(call, script.own_time());
@@ -200,8 +214,10 @@ pub(super) fn pair(
     let samples = vec![0; format.payload_len()];
     let (codec, event_type) = (format.codec, format.event_type);
     let ring = || ring_bytes.map(|bytes| SpeechRing::new(codec, bytes));
-    let talker = Talker { caller, hearing: hearing.clone(), codec, event_type, samples, ring: ring() };
-    let ear = Ear { listener: Listener::new(*format, at), hearing, ring: ring() };
+    let (says, said) = sync_channel(UTTERED);
+    let talker =
+        Talker { caller, hearing: hearing.clone(), codec, event_type, samples, ring: ring(), said: says };
+    let ear = Ear { listener: Listener::new(*format, at, finder), hearing, ring: ring(), said };
     (Voice::Talks(talker), Hears::Talk(ear))
 }
 
@@ -230,7 +246,7 @@ impl Talked<'_> {
             ended_at: *ended_at,
             reply_within: script.reply_within(),
             wants_greeting: script.greeting(),
-            echoes: Vec::new(),
+            echoes: listened.echoes.clone(),
         };
         let talk = judge(spoken, &listened.segments, &listened.gaps, &rules);
         let since = |at: Stamp| at.since(epoch).as_secs_f64();

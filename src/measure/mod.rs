@@ -10,6 +10,7 @@ mod hostile_tests;
 mod jitter;
 mod lateness;
 mod medians;
+mod own_voice;
 mod receiver;
 mod seconds;
 mod sender;

@@ -1,12 +1,15 @@
 //! One call's receiving side where the far end talks: loudness of its audio, and what of it is missing.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rtp_rs::RtpReader;
 
+use super::own_voice::OwnVoice;
 use crate::rtp::kind::{Extra, Kind};
 use crate::rtp::{Format, g711};
-use crate::speech::{Live, Loudness, Segment};
+use crate::signal::EchoFinder;
+use crate::speech::{Live, Loudness, Segment, Uttered};
 use crate::stamp::Stamp;
 
 /// Samples a second of the codecs in which calls talk.
@@ -44,6 +47,7 @@ pub struct Listener {
     open_gap: (u16, u16),
     counts: TalkCounts,
     first_at: Option<Stamp>,
+    own: OwnVoice,
 }
 
 /// Packets of a far end that talks.
@@ -66,11 +70,13 @@ pub struct Listened {
     pub counts: TalkCounts,
     /// Receipt of the first packet.
     pub first_at: Option<Stamp>,
+    /// Stretches with the caller's own voice at more than -12 dB.
+    pub echoes: Vec<(Stamp, Stamp)>,
 }
 
 impl Listener {
-    /// An ear for a call in `format` that was answered at `at`.
-    pub fn new(format: Format, at: Stamp) -> Self {
+    /// An ear for a call in `format` that was answered at `at`; calls of one thread share a `finder`.
+    pub fn new(format: Format, at: Stamp, finder: Arc<Mutex<EchoFinder>>) -> Self {
         let mut loudness = Loudness::new(RATE_HZ);
         loudness.push(at, false, &[]);
         Listener {
@@ -83,6 +89,7 @@ impl Listener {
             open_gap: (0, 0),
             counts: TalkCounts::default(),
             first_at: None,
+            own: OwnVoice::new(finder),
         }
     }
 
@@ -118,6 +125,7 @@ impl Listener {
         }
         let samples = std::mem::take(&mut self.samples);
         self.loudness.push(at, place == Place::After(0), &samples);
+        self.own.take(rtp.ssrc(), rtp.timestamp(), &samples, at);
         self.samples = samples;
         self.heard_until = at + Duration::from_micros(u64::from(ticks) * 1_000_000 / u64::from(RATE_HZ));
     }
@@ -169,6 +177,16 @@ impl Listener {
         if missing > 0 || is_contiguous { Place::After(missing) } else { Place::New }
     }
 
+    /// Notes what the caller has said.
+    pub fn note_uttered(&mut self, uttered: Uttered) {
+        self.own.awaits(uttered);
+    }
+
+    /// Does what time alone makes due.
+    pub fn look(&mut self, now: Stamp) {
+        self.own.look(now);
+    }
+
     /// The far end's speech as it is known at `now`.
     pub fn live(&self, now: Stamp) -> Live {
         self.loudness.live(now)
@@ -177,8 +195,8 @@ impl Listener {
     /// Everything heard, of a call that ended at `at`.
     pub fn finish(mut self, at: Stamp) -> Listened {
         self.loudness.push(at, false, &[]);
-        let Listener { loudness, gaps, counts, first_at, .. } = self;
-        Listened { segments: loudness.segments(), gaps, counts, first_at }
+        let Listener { loudness, gaps, counts, first_at, own, .. } = self;
+        Listened { segments: loudness.segments(), gaps, counts, first_at, echoes: own.finish() }
     }
 }
 
@@ -190,6 +208,10 @@ mod tests {
     use proptest::prelude::*;
 
     const FORMAT: Format = Format::of(Codec::Pcmu, Duration::from_millis(20));
+
+    fn listener() -> Listener {
+        Listener::new(FORMAT, at(0), Arc::default())
+    }
 
     fn packet(number: u16, timestamp: u32, samples: &[i16]) -> Vec<u8> {
         let mut bytes = vec![0x80, 0];
@@ -207,13 +229,13 @@ mod tests {
     #[test]
     fn speech_is_heard_where_it_is_and_packets_that_never_came_are_gaps() {
         let clip = builtin("answer").unwrap();
-        let mut listener = Listener::new(FORMAT, at(0));
+        let mut listener = listener();
         for (n, frame) in clip.samples.chunks_exact(160).enumerate().filter(|(n, _)| *n != 40) {
             listener.take(&packet(n as u16, n as u32 * 160, frame), at(1000 + n as u64 * 20));
         }
         let live = listener.live(at(2000));
         assert!(live.speaking && live.began_at == Some(at(1000)), "{live:?}");
-        let Listened { segments, gaps, counts, first_at } = listener.finish(at(6000));
+        let Listened { segments, gaps, counts, first_at, .. } = listener.finish(at(6000));
         assert_eq!((segments.len(), first_at, counts.lost), (1, Some(at(1000)), 1));
         assert_eq!(segments[0].from, at(1000));
         assert_eq!(gaps, [(at(1000 + 40 * 20), at(1000 + 41 * 20))]);
@@ -224,7 +246,7 @@ mod tests {
     fn packets_that_overtake_each_other_are_not_lost() {
         let clip = builtin("answer").unwrap();
         let hear = |order: &[u16]| {
-            let mut listener = Listener::new(FORMAT, at(0));
+            let mut listener = listener();
             for (n, number) in (0..).zip(order) {
                 let frame = &clip.samples[usize::from(*number) * 160..][..160];
                 listener.take(
@@ -251,7 +273,7 @@ mod tests {
     #[test]
     fn a_far_end_that_falls_silent_loses_nothing() {
         let clip = builtin("filler").unwrap();
-        let mut listener = Listener::new(FORMAT, at(0));
+        let mut listener = listener();
         for (spurt, begin) in [(0, 1000), (1, 3000)] {
             for (n, frame) in clip.samples.chunks_exact(160).enumerate() {
                 let (number, timestamp) = (spurt * 15 + n as u16, begin as u32 * 8 + n as u32 * 160);
@@ -268,7 +290,7 @@ mod tests {
         fn no_datagram_is_too_strange(
             datagrams in proptest::collection::vec((proptest::collection::vec(any::<u8>(), 0..200), any::<u32>()), 0..50),
         ) {
-            let mut listener = Listener::new(FORMAT, at(0));
+            let mut listener = listener();
             for (datagram, ns) in datagrams {
                 let mut bytes = datagram;
                 if let Some(first) = bytes.first_mut() {

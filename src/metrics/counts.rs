@@ -42,7 +42,7 @@ impl Definition {
     const fn live(self, course: Course, so_far: LiveFigure) -> Definition {
         match self.of {
             Of::Figure(of, _) => Definition { of: Of::Figure(of, Some((course, so_far))), ..self },
-            Of::Statistic(..) => self,
+            Of::Statistic(..) | Of::Rank(_) => self,
         }
     }
 

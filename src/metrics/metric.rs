@@ -35,6 +35,26 @@ pub(super) enum Of {
     Figure(Figure, Option<(Course, LiveFigure)>),
     /// A statistic of samples.
     Statistic(Statistic, Samples),
+    /// A percentile of scores, of which the larger ones are better.
+    Rank(Rank),
+}
+
+/// A percentile of figures that no [`Distribution`] holds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rank {
+    /// Share of the samples at its value and below, 0–1.
+    pub share: f64,
+    /// Its value.
+    pub of: Figure,
+    /// Samples that it rests on.
+    pub samples: fn(&Facts<'_>) -> u64,
+}
+
+impl Rank {
+    /// Samples that it needs, so that 100 lie beyond it on the side on which fewer lie.
+    fn samples_needed(self) -> u64 {
+        (100.0 / self.share.min(1.0 - self.share)).round() as u64
+    }
 }
 
 pub(super) type Figure = fn(&Facts<'_>) -> Value;
@@ -69,7 +89,7 @@ impl Definition {
     pub fn statistic(&self) -> Option<Statistic> {
         match self.of {
             Of::Statistic(statistic, ..) => Some(statistic),
-            Of::Figure(..) => None,
+            Of::Figure(..) | Of::Rank(_) => None,
         }
     }
 
@@ -97,6 +117,11 @@ impl Definition {
             Of::Statistic(statistic, samples) => {
                 Metric::statistic(self, statistic, &facts.distribution(samples))
             }
+            Of::Rank(rank) => {
+                let samples = (rank.samples)(facts);
+                let too_few = (1..rank.samples_needed()).contains(&samples);
+                Metric { definition: self, value: (rank.of)(facts), samples: Some(samples), too_few }
+            }
         }
     }
 
@@ -108,7 +133,7 @@ impl Definition {
                 let rtt = Distribution::packets(&live.rtt, live.lost);
                 Some((Metric::statistic(self, statistic, &rtt), statistic.course()?))
             }
-            Of::Statistic(..) => None,
+            Of::Statistic(..) | Of::Rank(_) => None,
         }
     }
 
@@ -120,7 +145,11 @@ impl Definition {
 
     /// Samples that a percentile needs, so that 100 lie beyond it; `None` for any other metric.
     pub fn samples_needed(&self) -> Option<u64> {
-        self.statistic()?.samples_needed()
+        match self.of {
+            Of::Statistic(statistic, _) => statistic.samples_needed(),
+            Of::Rank(rank) => Some(rank.samples_needed()),
+            Of::Figure(..) => None,
+        }
     }
 
     /// Its name, parted at the first dot.
@@ -287,7 +316,7 @@ pub struct Metric {
     pub definition: &'static Definition,
     /// Its value.
     pub value: Value,
-    /// For a statistic: the samples that it rests on.
+    /// For a statistic or a percentile: the samples that it rests on.
     pub samples: Option<u64>,
     /// True for a percentile p that rests on fewer than 100 / (1 − p) samples.
     pub too_few: bool,

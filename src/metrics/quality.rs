@@ -5,7 +5,7 @@ use Unit::{Count, Ratio, Score};
 
 use super::counts::{heard, record};
 use super::facts::{Facts, known, number, ratio};
-use super::metric::{Definition, Figure, Group};
+use super::metric::{Definition, Figure, Group, Of, Rank};
 use crate::record::{NoScore, QualityRow, rank};
 use crate::values::{Unit, Value};
 
@@ -56,13 +56,17 @@ const fn score(name: &'static str, help: &'static str, of: Figure) -> Definition
     heard(record(Calls, name, Score, help, of).by_stage(false).larger_is_better())
 }
 
+const fn ranked(name: &'static str, help: &'static str, share: f64, of: Figure) -> Definition {
+    Definition { of: Of::Rank(Rank { share, of, samples: |f| count(f, is_scored) }), ..score(name, help, of) }
+}
+
 #[rustfmt::skip]
 pub(super) static QUALITY_SCORES: [Definition; 4] = [
     score("speech_quality.min", "listening quality (MOS-LQO, P.862.1) of speech that came back: that of the worst passage",
         |f| scores(f, |scores| scores.first().copied())),
-    score("speech_quality.p05", "the same: 5 % of the passages are as bad or worse; of up to 20 passages the worst",
+    ranked("speech_quality.p05", "the same: 5 % of the passages are as bad or worse; of up to 20 passages the worst", 0.05,
         |f| scores(f, |scores| percentile(scores, 0.05))),
-    score("speech_quality.p50", "the same: median", |f| scores(f, |scores| percentile(scores, 0.5))),
+    ranked("speech_quality.p50", "the same: median", 0.5, |f| scores(f, |scores| percentile(scores, 0.5))),
     score("speech_quality.mean", "the same: average",
         |f| scores(f, mean)),
 ];
@@ -135,6 +139,21 @@ mod tests {
             shown(run(scores.collect()), "p05")
         };
         assert_eq!([of(20), of(21), of(100)], ["1.00", "1.01", "1.04"]);
+    }
+
+    #[test]
+    fn a_percentile_of_too_few_passages_is_marked() {
+        let too_few = |count: u32, name: &str| {
+            let scores = (0..count).map(|n| passage(n, 20.0, Some(4.0), None));
+            let summary = summarize(run(scores.collect()));
+            let metric = summary.metric(name).unwrap();
+            assert_eq!(metric.samples, name.contains(".p").then_some(u64::from(count)));
+            metric.too_few
+        };
+        let cases = [(199, "p50", true), (200, "p50", false), (1999, "p05", true), (2000, "p05", false)];
+        for (count, key, expected) in cases.into_iter().chain([(3, "min", false), (3, "mean", false)]) {
+            assert_eq!(too_few(count, &format!("speech_quality.{key}")), expected, "{count} {key}");
+        }
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub(crate) fn conversation() -> (Summary, Verdict) {
 
 /// Callers that read aloud.
 pub(crate) fn read_aloud() -> (Summary, Verdict) {
-    judged(fixture::read_aloud(), &["speech_quality.p50 >= 4", "speech_quality.min >= 3"])
+    judged(fixture::read_aloud(), &["speech_quality.mean >= 4", "speech_quality.min >= 3"])
 }
 
 /// Over TLS, with registrations before it.

@@ -4,7 +4,7 @@
 use crate::gate::{Gate, Op, Subject};
 use crate::metrics::{Definition, Group, SHORTEST_TURN};
 use crate::scenario::{
-    Arrivals, AsteriskMode, Planned, Scenario, ServiceMode, Target, erlang_b, idle_tls, lines_for,
+    Arrivals, AsteriskMode, MediaMode, Planned, Scenario, ServiceMode, Target, erlang_b, idle_tls, lines_for,
 };
 use crate::values::{Unit, counted};
 
@@ -111,8 +111,61 @@ fn by_bound(gate: &Gate) -> Option<String> {
     }
 }
 
+/// Families of figures that probes alone give.
+const OF_PROBES: [&str; 17] = [
+    "rtt",
+    "rtt_intended",
+    "up",
+    "down",
+    "service_time",
+    "path_rtt",
+    "loss",
+    "late",
+    "duplicate",
+    "reordered",
+    "jitter",
+    "drift",
+    "mos",
+    "first_echo",
+    "ipdv",
+    "pdv",
+    "receive_lag",
+];
+
+/// The reason for which callers of the scenario's kind leave a family of metrics without data.
+fn of_another_mode(s: &Scenario, family: &str) -> Option<&'static str> {
+    let mode = s.media.mode;
+    match family {
+        "turn" | "bargein" | "greeting" | "dead_air" if mode != MediaMode::Conversation => {
+            Some("callers hold no conversation (media.mode = \"conversation\" and [[turn]])")
+        }
+        "greeting" if !s.conversation.greeting => {
+            Some("no greeting is waited for (conversation.greeting = false)")
+        }
+        "signal_delay" if mode != MediaMode::Signal => {
+            Some("callers play no bursts (media.mode = \"signal\")")
+        }
+        "speech_quality" if mode != MediaMode::Speech => {
+            Some("callers read nothing aloud (media.mode = \"speech\")")
+        }
+        _ if mode == MediaMode::Echo || !OF_PROBES.contains(&family) => None,
+        _ => Some(match mode {
+            MediaMode::Conversation => {
+                "callers who talk send no probes; gate turn.response, control or calls"
+            }
+            MediaMode::Signal => "bursts are no probes; gate signal_delay, control or calls",
+            MediaMode::Speech => "passages are no probes; gate speech_quality, control or calls",
+            MediaMode::Echo => return None,
+        }),
+    }
+}
+
 /// The reason for which the scenario leaves the metric without data.
 fn no_data(s: &Scenario, gate: &Gate) -> Option<&'static str> {
+    let family = gate.subject.name().split('.').next().unwrap_or_default();
+    if let Some(why) = of_another_mode(s, family) {
+        return Some(why);
+    }
     let (Subject::Run(metric) | Subject::Stage(_, metric)) = gate.subject else { return None };
     let is_builtin = s.service.mode == ServiceMode::Builtin;
     let stamped = ["up", "down", "service_time", "path_rtt"].contains(&metric.family());
@@ -299,6 +352,11 @@ mod tests {
             ("register.ok_ratio == 100%", &[], "sip.register"),
             ("srtp.undecrypted_count == 0", &[], "media.srtp"),
             ("leaks == 0", &external, "ARI"),
+            ("turn.response.max < 1s", &[], "media.mode"),
+            ("signal_delay.max < 1s", &["media.mode=speech"], "bursts"),
+            ("speech_quality.min > 2", &[], "media.mode"),
+            ("loss.count == 0", &["media.mode=signal"], "signal_delay"),
+            ("every call: loss.count == 0", &["media.mode=speech"], "speech_quality"),
         ] {
             let said = warned(gate, set);
             assert!(said.contains("cannot be judged") && said.contains(words), "{gate}: {said}");

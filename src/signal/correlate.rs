@@ -2,7 +2,7 @@
 
 use super::burst::{BURST_LEN, Burst};
 use super::ear::Excerpt;
-use super::fft::{Complex, Fft};
+use super::fft::{Complex, Fft, load};
 use super::{LEAST_PEAK, Outcome, burst};
 
 /// Samples of a block: 0.6 s of delays at a time, in which most bursts are found.
@@ -124,14 +124,6 @@ impl Correlator {
         let before = self.likeness[..found.at].iter().rev().take(WIDEST_EDGE);
         let at = found.at - before.take_while(|likeness| is_on_it(**likeness)).count();
         Match { at, ..found }
-    }
-}
-
-/// Fills a block with samples, and with silence behind them.
-fn load(block: &mut [Complex], samples: &[i16]) {
-    let samples = samples.iter().map(|sample| f32::from(*sample)).chain(std::iter::repeat(0.0));
-    for (place, re) in block.iter_mut().zip(samples) {
-        *place = Complex { re, im: 0.0 };
     }
 }
 

@@ -36,6 +36,14 @@ impl Fft {
     }
 }
 
+/// Fills a block with samples, and with silence behind them.
+pub(super) fn load(block: &mut [Complex], samples: &[i16]) {
+    let samples = samples.iter().map(|sample| f32::from(*sample)).chain(std::iter::repeat(0.0));
+    for (place, re) in block.iter_mut().zip(samples) {
+        *place = Complex { re, im: 0.0 };
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::f64::consts::TAU;

@@ -1,11 +1,12 @@
 //! Delay through a path that changes the audio: coded bursts, the caller that plays them, the ear that keeps what comes
-//! back, and the correlation that finds each burst in it.
+//! back, the correlation that finds each burst in it, and the search for a caller's echo beside somebody else's speech.
 //!
 //! Pure: times come in as arguments. All audio here has [`RATE_HZ`] samples a second, so a delay is known to 125 us.
 
 mod burst;
 mod correlate;
 mod ear;
+mod echo;
 mod fft;
 mod mouth;
 #[cfg(test)]
@@ -14,6 +15,7 @@ mod tests;
 pub use burst::{BURST_LEN, Burst, burst};
 pub use correlate::{Correlator, Match};
 pub use ear::{Ear, Excerpt};
+pub use echo::{Echo, EchoFinder, LEAST_SAID, LONGEST_ECHO, MOST_SAID};
 pub use mouth::{Mouth, Sent};
 
 /// Samples a second: the telephone's rate, and the resolution of a delay.

@@ -9,10 +9,24 @@ mod voice;
 mod wav;
 
 use std::ops::Range;
+use std::sync::Arc;
 
 pub use loudness::{Live, Loudness, Segment, voiced_parts};
 pub use voice::{BUILTIN, builtin};
 pub use wav::{MAX_CLIP_SECONDS, WavError};
+
+use crate::stamp::Stamp;
+
+/// A clip that a caller has just said.
+#[derive(Debug, Clone)]
+pub struct Uttered {
+    /// Its audio.
+    pub clip: Arc<Clip>,
+    /// First voiced sample to one past the last.
+    pub voiced: Range<usize>,
+    /// Sending of the end of the last voiced sample.
+    pub to: Stamp,
+}
 
 /// Mono speech, linear 16 bit.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,4 +1,5 @@
-//! The caller's own voice on the service's side: utterances that come back part by part, all edges late alike.
+//! The caller's own voice on the service's side: stretches that were found in the signal, and utterances that come back part
+//! by part, all edges late alike.
 
 use std::time::Duration;
 
@@ -13,6 +14,8 @@ const ALIKE: Duration = Duration::from_millis(40);
 const USUAL: Duration = Duration::from_millis(100);
 /// Voice in an utterance below which lengths agree by chance.
 const LONG_ENOUGH: Duration = Duration::from_millis(150);
+/// Shortest speech that the detector reports (METRICS).
+const SHORTEST: Duration = Duration::from_millis(60);
 /// Gap below which the detector hears one segment (METRICS).
 const JOINED: Duration = Duration::from_millis(200);
 /// Most segments that are tried as the begin of one utterance's echo.
@@ -27,6 +30,8 @@ pub(super) struct Echoes {
     /// Utterances that are long enough to tell.
     told: usize,
     parts: Vec<Segment>,
+    /// Stretches found in the signal, with the detector's error around them.
+    known: Line,
 }
 
 impl Echoes {
@@ -37,7 +42,9 @@ impl Echoes {
     pub(super) fn find(said: &[&Utterance], heard: &Line, known: &[(Stamp, Stamp)]) -> Self {
         let runs: Vec<_> = runs(said).into_iter().filter(|run| run.voice() >= LONG_ENOUGH).collect();
         let told = runs.iter().map(|run| run.said.len()).sum();
-        let mut echoes = Echoes { hits: vec![false; said.len()], told, parts: Vec::new() };
+        let known = Line::new(known.iter().map(|(from, to)| (*from - ALIKE, *to + ALIKE)), ALWAYS);
+        let hits = said.iter().map(|said| known.is_near(said.to, super::EDGE)).collect();
+        let mut echoes = Echoes { hits, told, parts: Vec::new(), known };
         let (mut delays, mut unsure) = (Vec::new(), Vec::new());
         for run in &runs {
             let (from, to) = run.span();
@@ -58,7 +65,6 @@ impl Echoes {
                 }
             }
         }
-        echoes.take_known(said, heard, known);
         echoes
     }
 
@@ -67,19 +73,14 @@ impl Echoes {
         self.parts.extend(parts);
     }
 
-    /// Segments that are an echo for the greater part, and the utterances whose ends they cover.
-    fn take_known(&mut self, said: &[&Utterance], heard: &Line, known: &[(Stamp, Stamp)]) {
-        let known = Line::new(known.iter().copied(), ALWAYS);
-        let is_echo = |part: &&Segment| known.shared(part.from, part.to) >= part.to.since(part.from) / 2;
-        self.parts.extend(heard.iter().filter(is_echo));
-        for (hit, said) in self.hits.iter_mut().zip(said) {
-            *hit |= known.is_near(said.to, super::EDGE);
-        }
-    }
-
     /// The voice of this utterance came back.
     pub(super) fn hit(&self, at: usize) -> bool {
         self.hits.get(at).copied().unwrap_or(false)
+    }
+
+    /// An edge here may be that of an echo which hides the service's own.
+    pub(super) fn hide(&self, at: Stamp) -> bool {
+        self.known.is_near(at, ALIKE)
     }
 
     /// Half of the utterances and more came back.
@@ -88,11 +89,13 @@ impl Echoes {
         hits > 0 && hits * 2 >= self.told
     }
 
-    /// `heard` without the segments that are echoes.
+    /// `heard` without echoes: whole segments that repeat an utterance, and the stretches that the signal tells of.
     pub(super) fn taken_from(&self, heard: &Line) -> Line {
         let echoes = Line::new(self.parts.iter().map(|part| (part.from, part.to)), ALWAYS);
         let is_own = |part: &&Segment| echoes.shared(part.from, part.to).is_zero();
-        Line::new(heard.iter().filter(is_own).map(|part| (part.from, part.to)), ALWAYS)
+        let own = Line::new(heard.iter().filter(is_own).map(|part| (part.from, part.to)), ALWAYS);
+        let left = own.without(&self.known).filter(|(from, to)| to.since(*from) >= SHORTEST);
+        Line::new(left, ALWAYS)
     }
 }
 

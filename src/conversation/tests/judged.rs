@@ -108,9 +108,23 @@ fn a_signal_that_is_the_caller_s_own_discards() {
     let echoes = vec![(at(800), at(1500))];
     let rules = TalkRules { echoes, ..rules(30_000) };
     let spoken = Spoken { utterances: vec![said(Say, 0, 1000)], ..Spoken::default() };
-    let talk = judge(&spoken, &[part(700, 1500), part(1800, 2500)], &[], &rules);
+    let talk = judge(&spoken, &[part(770, 1530), part(1800, 2500)], &[], &rules);
     assert_eq!(talk.turns[0].discarded, Some(Discard::OwnEcho));
     assert!(talk.echoes_caller && talk.talk_over.is_zero());
+}
+
+/// The service talks, the caller interrupts it, and his echo lies over the end of its talk, or beside it.
+#[test]
+fn an_echo_over_the_end_of_a_talk_hides_the_stop() {
+    let stop = |talk: &[Segment]| {
+        let rules = TalkRules { echoes: vec![(at(1100), at(2600))], ..rules(30_000) };
+        let spoken = Spoken { utterances: vec![said(Interruption, 1000, 2500)], ..Spoken::default() };
+        let turn = judge(&spoken, talk, &[], &rules).turns.remove(0);
+        (turn.stop, turn.stop_discarded)
+    };
+    assert_eq!(stop(&[part(0, 2605)]), (None, Some(Discard::OwnEcho)));
+    assert_eq!(stop(&[part(0, 5000)]), (None, Some(Discard::OwnEcho)));
+    assert_eq!(stop(&[part(0, 1010), part(1110, 2590)]), (Some(ms(10)), None));
 }
 
 #[test]
