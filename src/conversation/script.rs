@@ -84,6 +84,11 @@ pub enum ScriptError {
     /// No entries.
     #[error("the script has no turns: give it at least one, or use media that echo")]
     NoTurns,
+    /// A caller that neither speaks nor has anything to hear first.
+    #[error(
+        "no turn says or dials anything, so that nothing can be measured: give one of them `say` or `dtmf`"
+    )]
+    Mute,
     /// An entry that does nothing.
     #[error("turn {} does nothing: give it `say`, `dtmf`, `backchannel`, `pause` or `wait = \"reply\"`", turn + 1)]
     Idle {
@@ -164,6 +169,9 @@ impl Script {
             return Err(ScriptError::NoTime);
         }
         (0..).zip(&turns).try_for_each(|(at, turn)| check(at, turn, prompts.len()))?;
+        if !greeting && !turns.iter().any(|turn| turn.speaks() || turn.backchannel.is_some()) {
+            return Err(ScriptError::Mute);
+        }
         let prompts = (0..).zip(prompts).map(|(at, clip)| measured(at, clip, rate_hz));
         let prompts = prompts.collect::<Result<_, _>>()?;
         Ok(Script { turns, greeting, reply_within, prompts, rate_hz })

@@ -188,6 +188,7 @@ fn scripts_that_cannot_be_played() {
     assert_eq!(of(prompts(8000), 0), ScriptError::NoTime);
     let none = Script::new(Vec::new(), false, ms(1), Vec::new(), 8000).unwrap_err();
     assert_eq!(none, ScriptError::NoTurns);
+    assert_eq!(refused(Turn { wait: Wait::Reply, ..Turn::default() }), ScriptError::Mute);
     assert_eq!(refused(say(9)).to_string(), "turn 1 says prompt 10, and there are only 5");
 }
 

@@ -50,7 +50,8 @@ fn echoes_its_peer_with_stamps_counts_and_nobody_else() {
     .unwrap();
     let (sockets, address) = bound();
     let (asterisk, stranger) = (peer(), peer());
-    stranger.send_to(&[0x80; 40], address).unwrap();
+    // No RTP: that would be believed if it was read after `connect`, and before Asterisk's first packet.
+    stranger.send_to(&[0; 40], address).unwrap();
     reflector.add(address.port(), sockets, 7);
     reflector.connect(address.port(), asterisk.local_addr().unwrap());
     // A connected socket refuses strangers in the kernel; wait until it is one.
