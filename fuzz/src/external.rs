@@ -1,6 +1,7 @@
 //! Media ways besides RTP, and audio of others: AudioSocket's bytes, chan_websocket's messages, a far end's speech, payloads
 //! of its codec, WAVs.
 
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use loadtest::external::audiosocket::{AudioRate, Message, ReadError, Reader, put_audio};
@@ -8,8 +9,8 @@ use loadtest::external::websocket::Event;
 use loadtest::measure::Listener;
 use loadtest::rtp::coder::{Decoder, RATE_HZ};
 use loadtest::rtp::{Codec, Format};
-use loadtest::signal::{BURST_LEN, Ear};
-use loadtest::speech::Clip;
+use loadtest::signal::{BURST_LEN, Ear, EchoFinder};
+use loadtest::speech::{Clip, Uttered, builtin};
 use loadtest::stamp::Stamp;
 
 const FORMAT: Format = Format::of(Codec::Pcmu, Duration::from_millis(20));
@@ -71,14 +72,23 @@ pub fn websocket(input: &[u8]) {
     assert!(said.len() <= text.len());
 }
 
+/// Made once: it has transforms to plan.
+static FINDER: LazyLock<Arc<Mutex<EchoFinder>>> = LazyLock::new(Arc::default);
+/// Speech whose echo is looked for.
+static SAID: LazyLock<Option<Arc<Clip>>> = LazyLock::new(|| builtin("hello").map(Arc::new));
+
 /// A far end's datagrams at an ear: one each time the length in a byte says so, at whatever times they come.
 pub fn talk(input: &[u8]) {
-    let mut ear = Listener::new(FORMAT, START);
+    let mut ear = Listener::new(FORMAT, START, FINDER.clone());
+    if let Some((clip, voiced)) = SAID.clone().and_then(|clip| clip.voiced().map(|voiced| (clip, voiced))) {
+        ear.note_uttered(Uttered { clip, voiced, to: START + Duration::from_millis(1200) });
+    }
     let (mut rest, mut at) = (input, START);
     while let [length, step, more @ ..] = rest {
         let (datagram, after) = more.split_at(usize::from(*length).min(more.len()));
         at += Duration::from_millis(u64::from(*step) * 4);
         ear.take(datagram, at);
+        ear.look(at);
         let live = ear.live(at);
         assert!(live.began_at.is_none_or(|began| began >= START));
         rest = after;
