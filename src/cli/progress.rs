@@ -1,6 +1,6 @@
 //! Progress: one bar for the whole run on a terminal, a line every few seconds elsewhere.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -28,6 +28,8 @@ pub struct Display {
     /// Share of the run that is over; it never falls.
     share: Cell<f64>,
     kind: Kind,
+    /// Words behind the counts.
+    note: RefCell<String>,
 }
 
 enum Kind {
@@ -61,13 +63,23 @@ impl Kind {
 impl Display {
     /// Shows nothing.
     pub fn nothing() -> Self {
-        Display { plan: Plan::default(), share: Cell::new(0.0), kind: Kind::Nothing }
+        Display {
+            plan: Plan::default(),
+            share: Cell::new(0.0),
+            kind: Kind::Nothing,
+            note: RefCell::default(),
+        }
     }
 
     /// The display of a run of `scenario` that fits where standard error goes.
     pub fn new(quiet: bool, scenario: &Scenario) -> Self {
         let lines = || Kind::Lines(Cell::new((Duration::ZERO, None)));
-        Display { plan: Plan::of(scenario), share: Cell::new(0.0), kind: Kind::fitting(quiet, lines) }
+        Display {
+            plan: Plan::of(scenario),
+            share: Cell::new(0.0),
+            kind: Kind::fitting(quiet, lines),
+            note: RefCell::default(),
+        }
     }
 
     /// The display of one of many runs, under a line that names it. Where there are no bars that line is all.
@@ -76,9 +88,15 @@ impl Display {
             plan: Plan::of(scenario),
             share: Cell::new(0.0),
             kind: Kind::fitting(quiet, || Kind::Remarks),
+            note: RefCell::default(),
         };
         display.remark(title);
         display
+    }
+
+    /// Words that stand behind the counts from now on.
+    pub fn note(&self, text: String) {
+        self.note.replace(format!(" · {text}"));
     }
 
     /// Shows what goes on after the calls: it may take seconds.
@@ -108,18 +126,19 @@ impl Observer for Display {
         self.share.set(share);
         let at = progress.elapsed.as_secs();
         let words = self.plan.words(progress);
+        let calls = calls(progress) + &self.note.borrow();
         match &self.kind {
             Kind::Nothing | Kind::Remarks => {}
             Kind::Bar(bar) => {
                 bar.set_prefix(words);
                 bar.set_position((share * 1000.0) as u64);
-                bar.set_message(format!("{}\n{INDENT}{}", calls(progress), figures(&progress.recent)));
+                bar.set_message(format!("{calls}\n{INDENT}{}", figures(&progress.recent)));
             }
             Kind::Lines(due) => {
                 let (next, phase) = due.get();
                 if progress.elapsed >= next || phase != Some(progress.phase) {
                     due.set((progress.elapsed + LINE_EVERY, Some(progress.phase)));
-                    let (calls, figures, share) = (calls(progress), figures(&progress.recent), share * 100.0);
+                    let (figures, share) = (figures(&progress.recent), share * 100.0);
                     say::err(format_args!("{at:>5} s  {words:<18} {share:>3.0} %  {calls} · {figures}"));
                 }
             }
@@ -274,6 +293,7 @@ mod tests {
             failed: 2,
             calls: 50,
             stage: 1,
+            settled: 0,
             recent,
             live,
         }

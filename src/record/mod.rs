@@ -16,11 +16,13 @@ mod ladder;
 mod leak;
 mod live;
 pub mod manifest;
+pub mod merge;
 mod observed;
 mod offered;
 mod register;
 mod second;
 mod service;
+mod shard;
 pub mod stored;
 mod turn;
 
@@ -42,6 +44,7 @@ pub use service::{
     Durations, Milliseconds, OutcomeCount, RestOperation, ServiceCalls, ServiceEcho, ServiceEvents,
     ServiceLinks, ServiceMedia, ServicePorts, ServiceRecord, ServiceStages, ServiceTalk,
 };
+pub use shard::{ShardRecord, ShareRecord, start_spread_ms};
 pub use turn::{TurnKind, TurnRow};
 
 use strum::{EnumString, IntoStaticStr, VariantArray};

@@ -40,6 +40,7 @@ mod service;
 mod service_program;
 mod service_recovery;
 mod setup;
+mod shards;
 mod srtp;
 mod terminal;
 mod testbed;
