@@ -158,7 +158,8 @@ impl ShardRun<'_> {
         folder: &Folder,
         mut interrupt: watch::Receiver<Stop>,
     ) -> Result<Exit, Failure> {
-        let of = RunShard { shard: self.shard, run_id: link.run_id };
+        let scenario = hello(&self.plan.resolved, self.shard, "").scenario;
+        let of = RunShard { shard: self.shard, run_id: link.run_id, scenario };
         let shown = Totalled { display: self.display, totals: link.totals.clone() };
         let played = self.play(folder, interrupt.clone(), &shown, Part::Linked(of, &mut link)).await;
         let coordinates = link.place.is_some();
@@ -313,8 +314,9 @@ impl ShardRun<'_> {
         folder: &Folder,
         interrupt: watch::Receiver<Stop>,
     ) -> Result<Exit, Failure> {
-        let hello = hello(&self.plan.resolved, self.shard, "");
-        let of = RunShard { shard: self.shard, run_id: at.run_id(&hello.scenario, self.shard.count) };
+        let scenario = hello(&self.plan.resolved, self.shard, "").scenario;
+        let run_id = at.run_id(&scenario, self.shard.count);
+        let of = RunShard { shard: self.shard, run_id, scenario };
         let part = Part::Alone(of, at.0);
         let share = match self.play(folder, interrupt, self.display, part).await {
             Ok(share) => share,

@@ -99,7 +99,13 @@ pub fn doubt(summary: &Summary, limits: &Limits) -> Doubt {
         doubt.load = Some(load);
         doubt.add(Extent::Limits, [reason]);
     }
-    doubt.add(Extent::Limits, of_shards(environment, |shard| shard.doubts.join("; ")));
+    doubt.add(
+        Extent::Limits,
+        of_shards(environment, |shard| match shard.doubts.as_slice() {
+            [] | [_] => shard.doubts.concat(),
+            [first, more @ ..] => format!("{first}, and {} more", counted(more.len() as u64, "reason")),
+        }),
+    );
     doubt.add(Extent::Packets, unstamped(environment));
     doubt.add(Extent::Everything, environment.clock_set());
     doubt.add(Extent::Everything, cut_off(environment));

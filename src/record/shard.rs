@@ -12,6 +12,8 @@ pub struct ShareRecord {
     pub count: u32,
     /// Name of the whole run in calls and probes.
     pub run_id: u32,
+    /// Hash of what all shards must have in common.
+    pub scenario: String,
     /// Start that all shards were to keep, since the Unix epoch, by this shard's clock.
     pub planned_ns: u64,
     /// Time at which this one was about to place its first call.

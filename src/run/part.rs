@@ -33,10 +33,10 @@ impl Part<'_> {
         self.of().map(|of| of.run_id)
     }
 
-    fn of(&self) -> Option<RunShard> {
+    fn of(&self) -> Option<&RunShard> {
         match self {
             Part::Whole => None,
-            Part::Linked(of, _) | Part::Alone(of, _) => Some(*of),
+            Part::Linked(of, _) | Part::Alone(of, _) => Some(of),
         }
     }
 
@@ -123,9 +123,9 @@ impl Part<'_> {
 
     /// The share that this driver has made.
     pub(super) fn share(&self, recorded: &Recorded) -> Option<ShareRecord> {
-        let RunShard { shard, run_id } = self.of()?;
+        let RunShard { shard, run_id, scenario } = self.of()?.clone();
         let (planned_ns, started_ns) = (recorded.epoch.as_ns(), recorded.started_at.as_ns());
-        Some(ShareRecord { index: shard.index, count: shard.count, run_id, planned_ns, started_ns })
+        Some(ShareRecord { index: shard.index, count: shard.count, run_id, scenario, planned_ns, started_ns })
     }
 }
 

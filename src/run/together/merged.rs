@@ -45,7 +45,7 @@ impl Shares {
             if share.run_id != known.run_id || share.count != known.count {
                 return refused("it is of another run than the first");
             }
-            if other.scenario_hash != environment.scenario_hash || other.version != environment.version {
+            if share.scenario != known.scenario || other.version != environment.version {
                 return refused("its scenario or its version of loadtest is another than the first's");
             }
             if found.shares.iter().any(|known| known.index == share.index) {

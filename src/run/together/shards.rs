@@ -15,12 +15,14 @@ use crate::stamp::Stamp;
 pub const KEY: &str = "LOADTEST_KEY";
 
 /// A run's driver among others: its number and its name in the whole run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunShard {
     /// The shard.
     pub shard: Shard,
     /// Name of the run in every call.
     pub run_id: u32,
+    /// Hash of what all shards must have in common.
+    pub scenario: String,
 }
 
 /// An instant at which runs without a network between them start: RFC 3339, or seconds since the Unix epoch.
