@@ -98,12 +98,7 @@ pub async fn run(
         let is_done = |all: &Registrations, _: Stamp, stop: Stop| all.is_settled() || stop != Stop::No;
         registering::play(all, sip, &timeline, config.stop.clone(), is_done).await;
     }
-    let stop = config.stop.clone();
-    let epoch = match &mut config.together {
-        Some(part) => part.begins(stop).await?,
-        None => timeline.now(),
-    };
-    let shard = config.shard();
+    let (epoch, shard) = (together::begin(&mut config, &timeline).await?, config.shard());
     let lane = LaneConfig {
         rules: placing::rules(&config, epoch),
         spread: config.scenario.media.phase == Phasing::Staggered,
@@ -138,11 +133,7 @@ pub async fn run(
         lookups: Lookups::new(scenario.sip.local),
         reach,
         sip_read_lag: Duration::ZERO,
-        ports: PortPool::new(
-            shard.ports(scenario.media.ports).unwrap_or(scenario.media.ports),
-            RETRY_PORT_AFTER,
-        )
-        .even(),
+        ports: PortPool::new(placing::ports(&config), RETRY_PORT_AFTER).even(),
         config,
         media,
         bound: HashMap::new(),
@@ -154,9 +145,7 @@ pub async fn run(
         step_ns: 0,
         clock_step_ns: 0,
     };
-    if load_io.config.together.is_some() {
-        load_io.started_at = together::wait_for(epoch, &load_io.timeline).await;
-    }
+    load_io.started_at = together::wait_for(epoch, &load_io.config, &timeline).await;
     load_io.play(progress).await?;
     load_io.leave().await;
     let mut recorded = load_io.close();

@@ -13,10 +13,17 @@ use crate::scenario::{Scenario, ServiceMode};
 use crate::sip::call::{CallConfig, Habits};
 use crate::sip::sdp::LocalMedia;
 use crate::stamp::Stamp;
+use crate::values::PortRange;
 
 /// The step of a clock that is further from none.
 pub(super) fn largest(a: i64, b: i64) -> i64 {
     if a.abs() >= b.abs() { a } else { b }
+}
+
+/// RTP ports of this driver.
+pub(super) fn ports(config: &DriverConfig<'_>) -> PortRange {
+    let all = config.scenario.media.ports;
+    config.shard().ports(all).unwrap_or(all)
 }
 
 /// SIP's wire.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
-use super::{DriverError, Stop};
+use super::{DriverConfig, DriverError, Stop};
 use crate::clock::Timeline;
 use crate::shard::Shard;
 use crate::stamp::Stamp;
@@ -51,8 +51,20 @@ impl Together {
     }
 }
 
-/// Waits for the start, and returns the time.
-pub(super) async fn wait_for(epoch: Stamp, timeline: &Timeline) -> Stamp {
+/// Start of second 0: at once for a driver alone, else when all have come to it.
+pub(super) async fn begin(config: &mut DriverConfig<'_>, timeline: &Timeline) -> Result<Stamp, DriverError> {
+    let stop = config.stop.clone();
+    match &mut config.together {
+        Some(part) => part.begins(stop).await,
+        None => Ok(timeline.now()),
+    }
+}
+
+/// Waits for the start that all have agreed on, and returns the time; a driver alone has begun.
+pub(super) async fn wait_for(epoch: Stamp, config: &DriverConfig<'_>, timeline: &Timeline) -> Stamp {
+    if config.together.is_none() {
+        return epoch;
+    }
     tokio::time::sleep_until(timeline.tokio_deadline(epoch - AWAKE)).await;
     timeline.sleep_until(epoch, SPIN);
     timeline.now()

@@ -252,3 +252,27 @@ impl<'de> Deserialize<'de> for Bytes {
         STANDARD.decode(text).map(Bytes).map_err(serde::de::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Whatever a heartbeat holds, no sum overflows.
+        #[test]
+        fn no_figures_are_too_large(n in any::<u64>(), ns in any::<u64>(), beats in 1usize..20) {
+            let beat = Beat {
+                sent: n, lost: n, late: n, control_lost: n, answered: n, failed: n, dropped: n, media_lost: n,
+                rtt: vec![(ns, n); 50], control: vec![(ns, n); 50], calls_up: n as u32, ..Beat::default()
+            };
+            let (mut live, mut totals) = (Live::default(), Totals::default());
+            for _ in 0..beats {
+                live += &beat.live();
+                totals += &beat;
+            }
+            prop_assert_eq!(totals.shards as usize, beats);
+        }
+    }
+}

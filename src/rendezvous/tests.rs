@@ -491,19 +491,4 @@ proptest! {
         let roll = world.coordinator.roll();
         prop_assert!(roll[0].absence.is_none() && roll[0].offset_ns.is_some());
     }
-
-    /// What a heartbeat may hold, no sum overflows.
-    #[test]
-    fn no_figures_are_too_large(n in any::<u64>(), ns in any::<u64>(), beats in 1usize..20) {
-        let beat = Beat {
-            sent: n, lost: n, late: n, control_lost: n, answered: n, failed: n, dropped: n, media_lost: n,
-            rtt: vec![(ns, n); 50], control: vec![(ns, n); 50], calls_up: n as u32, ..Beat::default()
-        };
-        let (mut live, mut totals) = (crate::record::Live::default(), Totals::default());
-        for _ in 0..beats {
-            live += &beat.live();
-            totals += &beat;
-        }
-        prop_assert_eq!(totals.shards as usize, beats);
-    }
 }
