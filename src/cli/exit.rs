@@ -27,6 +27,21 @@ pub enum Exit {
     Interrupted = 130,
 }
 
+impl Exit {
+    /// The exit code of that number; a run that broke for any other.
+    pub fn of(code: u8) -> Exit {
+        let all = [
+            Exit::Pass,
+            Exit::Usage,
+            Exit::GateFailed,
+            Exit::Regressed,
+            Exit::Inconclusive,
+            Exit::Interrupted,
+        ];
+        all.into_iter().find(|exit| *exit as u8 == code).unwrap_or(Exit::Broke)
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> ExitCode {
         ExitCode::from(exit as u8)

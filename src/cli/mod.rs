@@ -13,6 +13,7 @@ mod interrupt;
 mod live;
 mod look;
 mod man;
+mod merge;
 mod ping;
 mod progress;
 mod report;
@@ -20,6 +21,7 @@ mod run;
 mod say;
 mod search;
 mod service;
+mod shards;
 
 use std::future::Future;
 use std::path::Path;
@@ -63,6 +65,8 @@ enum Command {
     Asterisk(asterisk::Args),
     /// Render and judge a stored run again.
     Report(report::Args),
+    /// Make one run out of the shares of several drivers, and judge it.
+    Merge(merge::Args),
     /// Say whether one build is slower than another, from pairs of runs.
     Compare(compare::Args),
     /// Run two scenarios in turn and say whether the second is slower than the first.
@@ -122,6 +126,7 @@ pub fn main() -> ExitCode {
         Command::Asterisk(args) => in_runtime(asterisk::run(args)),
         Command::Echo(args) => in_runtime(echo::run(args)),
         Command::Report(args) => report::run(&args),
+        Command::Merge(args) => merge::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Ab(args) => in_runtime(ab::run(args)),
         Command::Completions(args) => Ok(completions::run(&args)),

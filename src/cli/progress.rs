@@ -1,6 +1,6 @@
 //! Progress: one bar for the whole run on a terminal, a line every few seconds elsewhere.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -31,6 +31,8 @@ pub struct Display {
     kind: Kind,
     /// Tells others the same.
     live: Option<LiveServer>,
+    /// Words behind the counts.
+    note: RefCell<String>,
 }
 
 enum Kind {
@@ -64,7 +66,13 @@ impl Kind {
 impl Display {
     /// Shows nothing.
     pub fn nothing() -> Self {
-        Display { plan: Plan::default(), share: Cell::new(0.0), kind: Kind::Nothing, live: None }
+        Display {
+            plan: Plan::default(),
+            share: Cell::new(0.0),
+            kind: Kind::Nothing,
+            live: None,
+            note: RefCell::default(),
+        }
     }
 
     /// The display of a run of `scenario` that fits where standard error goes.
@@ -75,6 +83,7 @@ impl Display {
             share: Cell::new(0.0),
             kind: Kind::fitting(quiet, lines),
             live: None,
+            note: RefCell::default(),
         }
     }
 
@@ -85,6 +94,7 @@ impl Display {
             share: Cell::new(0.0),
             kind: Kind::fitting(quiet, || Kind::Remarks),
             live: None,
+            note: RefCell::default(),
         };
         display.remark(title);
         display
@@ -93,6 +103,11 @@ impl Display {
     /// Tells the server of `--live`, too.
     pub fn with_live(self, live: Option<LiveServer>) -> Self {
         Display { live, ..self }
+    }
+
+    /// Words that stand behind the counts from now on.
+    pub fn note(&self, text: String) {
+        self.note.replace(format!(" · {text}"));
     }
 
     /// Shows what goes on after the calls: it may take seconds.
@@ -125,18 +140,19 @@ impl Observer for Display {
         }
         let at = progress.elapsed.as_secs();
         let words = self.plan.words(progress);
+        let calls = calls(progress) + &self.note.borrow();
         match &self.kind {
             Kind::Nothing | Kind::Remarks => {}
             Kind::Bar(bar) => {
                 bar.set_prefix(words);
                 bar.set_position((share * 1000.0) as u64);
-                bar.set_message(format!("{}\n{INDENT}{}", calls(progress), figures(&progress.recent)));
+                bar.set_message(format!("{calls}\n{INDENT}{}", figures(&progress.recent)));
             }
             Kind::Lines(due) => {
                 let (next, phase) = due.get();
                 if progress.elapsed >= next || phase != Some(progress.phase) {
                     due.set((progress.elapsed + LINE_EVERY, Some(progress.phase)));
-                    let (calls, figures, share) = (calls(progress), figures(&progress.recent), share * 100.0);
+                    let (figures, share) = (figures(&progress.recent), share * 100.0);
                     say::err(format_args!("{at:>5} s  {words:<18} {share:>3.0} %  {calls} · {figures}"));
                 }
             }
@@ -306,6 +322,7 @@ pub(super) mod tests {
             failed: 2,
             calls: 50,
             stage: 1,
+            settled: 0,
             recent,
             live,
         }

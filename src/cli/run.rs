@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use super::deliver::{Delivery, DeliveryOptions};
 use super::live::LiveServer;
 use super::progress::Display;
+use super::shards::{self, ShardOptions};
 use super::{Exit, Failure, interrupt, say};
 use crate::driver::{DriverError, Stop};
 use crate::metrics::{catalogue, per_call};
@@ -38,6 +39,8 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     #[command(flatten)]
+    shards: ShardOptions,
+    #[command(flatten)]
     options: DeliveryOptions,
     /// Serve figures of the run under way as OpenMetrics at http://ADDRESS/metrics, for Prometheus and Grafana.
     #[arg(long, value_name = "ADDRESS")]
@@ -65,7 +68,11 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         return Ok(Exit::Pass);
     }
     let path = args.scenario.clone().unwrap_or_default();
+    let shard = args.shards.wanted()?;
     let plan = RunPlan::read(&path, &args.set)?;
+    if let Some(shard) = shard {
+        return shards::run(plan, shard, &args.shards, (args.out.as_deref(), &args.options)).await;
+    }
     let mut warnings = survey(plan.scenario())?.clear()?;
     warnings.extend(ask_before(&plan).await?);
     warnings.extend(plan.granted.warnings());
@@ -155,7 +162,7 @@ fn list_metrics() {
 }
 
 /// Announces the run before anything is started.
-fn announce(scenario: &Scenario, warnings: &[String], display: &Display) {
+pub fn announce(scenario: &Scenario, warnings: &[String], display: &Display) {
     display.remark(&headline(scenario));
     warnings.iter().for_each(|warning| display.remark(&format!("warning: {warning}")));
     let service = &scenario.service;

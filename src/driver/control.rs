@@ -12,6 +12,7 @@ use super::placing::{self, call_id};
 use super::reach::Reach;
 use super::repertoire::Repertoire;
 use super::tape::Taping;
+use super::together::{self, Together};
 use super::trace::Trace;
 use super::wire::Wire;
 use super::{DriverConfig, DriverError, Progress, Recorded, Stop, registering};
@@ -60,6 +61,7 @@ struct LoadIo<'a> {
     bound: HashMap<u16, Arc<UdpSocket>>,
     timeline: Timeline,
     epoch: Stamp,
+    started_at: Stamp,
     suppressed_because: String,
     /// Time at which the last call was over.
     over_at: Option<Stamp>,
@@ -73,10 +75,6 @@ struct LoadIo<'a> {
     clock_step_ns: i64,
 }
 
-fn largest(a: i64, b: i64) -> i64 {
-    if a.abs() >= b.abs() { a } else { b }
-}
-
 /// Places the calls, and returns when the last one is over.
 ///
 /// `progress` is called a few times a second.
@@ -88,7 +86,8 @@ pub async fn run(
     progress: &mut dyn FnMut(&Progress<'_>),
 ) -> Result<Recorded, DriverError> {
     let transport = config.wire.transport;
-    let (mut wire, timeline) = (open_wire(&config).await?, Timeline::start());
+    let mut wire = placing::open_wire(&config).await?;
+    let timeline = Timeline::start();
     // Strangers who ask with OPTIONS get this tag, which says nothing of the run's.
     let mut agent = Agent::new(format!("{:08x}", rand::random::<u32>()));
     let way = (wire.local(), config.target);
@@ -99,7 +98,7 @@ pub async fn run(
         let is_done = |all: &Registrations, _: Stamp, stop: Stop| all.is_settled() || stop != Stop::No;
         registering::play(all, sip, &timeline, config.stop.clone(), is_done).await;
     }
-    let epoch = timeline.now();
+    let (epoch, shard) = (together::begin(&mut config, &timeline).await?, config.shard());
     let lane = LaneConfig {
         rules: placing::rules(&config, epoch),
         spread: config.scenario.media.phase == Phasing::Staggered,
@@ -119,14 +118,14 @@ pub async fn run(
         reach.add(wire.local());
     }
     let control_echo = media
-        .start_control(config.scenario, epoch, &mut reach)
+        .start_control(config.scenario, shard, epoch, &mut reach)
         .map_err(|error| DriverError::Start("start the control stream".into(), error))?;
     let scenario = config.scenario;
-    let first_call = call_id(config.run_id, 0, wire.local());
+    let first_call = call_id(config.run_id, shard.nth(0), wire.local());
     let mut load_io = LoadIo {
         trace: Trace::new(first_call, epoch, transport),
         taping,
-        control: load::Control::new(scenario.clone(), epoch),
+        control: load::Control::dealt(scenario.clone(), shard, epoch),
         agent,
         names,
         secret: rand::random(),
@@ -135,31 +134,24 @@ pub async fn run(
         lookups: Lookups::new(scenario.sip.local),
         reach,
         sip_read_lag: Duration::ZERO,
-        ports: PortPool::new(scenario.media.ports, RETRY_PORT_AFTER).even(),
+        ports: PortPool::new(placing::ports(&config), RETRY_PORT_AFTER).even(),
         config,
         media,
         bound: HashMap::new(),
         timeline,
         epoch,
+        started_at: epoch,
         suppressed_because: String::new(),
         over_at: None,
         step_ns: 0,
         clock_step_ns: 0,
     };
+    load_io.started_at = together::wait_for(epoch, &load_io.config, &timeline).await;
     load_io.play(progress).await?;
     load_io.leave().await;
     let mut recorded = load_io.close();
     recorded.run.environment.control_drops = control_echo.map_or(0, |echo| echo.stop().drops);
     Ok(recorded)
-}
-
-async fn open_wire(config: &DriverConfig<'_>) -> Result<Wire, DriverError> {
-    let (local, target) = (config.scenario.sip.local, config.target);
-    let opened = Wire::open(&config.wire, SocketAddr::new(local, 0), target).await;
-    opened.map_err(|error| {
-        let transport = config.wire.transport;
-        DriverError::Start(format!("speak SIP over {transport} from {local} to {target}"), error)
-    })
 }
 
 impl LoadIo<'_> {
@@ -185,7 +177,7 @@ impl LoadIo<'_> {
             self.mend_wire(now);
             if next_second <= now {
                 self.step_ns = self.timeline.step_ns();
-                self.clock_step_ns = largest(self.clock_step_ns, self.step_ns);
+                self.clock_step_ns = placing::largest(self.clock_step_ns, self.step_ns);
                 let (phase, _) = self.control.phase();
                 next_second = self.media.book.tick(next_second, now, phase, self.control.calls_up());
             }
@@ -219,6 +211,10 @@ impl LoadIo<'_> {
                     }
                 }
                 () = tokio::time::sleep_until(self.timeline.tokio_deadline(wake)) => {}
+                (stage, at) = Together::next_ramp(self.config.together.as_mut()) => {
+                    self.handle(Input::RampOver { stage, at });
+                    self.carry_out();
+                }
                 Ok(()) = stop.changed() => {
                     stop_seen = *stop.borrow_and_update();
                     self.handle(Input::Stop(stop_seen));
@@ -438,8 +434,9 @@ impl LoadIo<'_> {
             calls_up: self.control.calls_up(),
             attempts: self.control.placed(),
             failed: self.media.book.live.failed as u32,
-            calls: self.config.scenario.calls(),
+            calls: self.config.shard().share(self.config.scenario.calls()),
             stage: self.control.stages().len(),
+            settled: self.control.settled(),
             recent: self.media.book.recent,
             live: &self.media.book.live,
         }
@@ -467,7 +464,7 @@ impl LoadIo<'_> {
         }
         environment.suppressed_attempts = book.live.suppressed.total();
         environment.suppressed = book.live.suppressed;
-        environment.clock_step_ns = largest(self.clock_step_ns, self.timeline.step_ns());
+        environment.clock_step_ns = placing::largest(self.clock_step_ns, self.timeline.step_ns());
         environment.sip_read_lag_max_ms = self.sip_read_lag.as_secs_f64() * 1000.0;
         let heard_from = std::mem::take(&mut environment.observed.first_call.heard_from);
         environment.observed.first_call = FirstCall { heard_from, ..self.trace.first_call };
@@ -483,6 +480,7 @@ impl LoadIo<'_> {
         environment.register = self.registrations.map(|all| all.record().clone());
         Recorded {
             epoch: self.epoch,
+            started_at: self.started_at,
             suppressed_because: self.suppressed_because,
             impaired: book.impaired,
             talk: book.talk,

@@ -28,6 +28,7 @@ use crate::record::{CallRecord, Environment, TalkRow};
 use crate::rtp::srtp::{KeyPair, Keys};
 use crate::rtp::{Format, MediaSource};
 use crate::scenario::Scenario;
+use crate::shard::Shard;
 use crate::signal::EchoFinder;
 use crate::sip::sdp::{Answer, PeerKeys};
 use crate::stamp::Stamp;
@@ -192,10 +193,12 @@ impl Media {
     pub fn start_control(
         &self,
         scenario: &Scenario,
+        shard: Shard,
         epoch: Stamp,
         reach: &mut Reach,
     ) -> io::Result<Option<EchoServer>> {
-        let streams = scenario.measure.control_streams.unwrap_or(scenario.calls().div_ceil(10).clamp(1, 10));
+        let usual = || shard.share(scenario.calls()).div_ceil(10).clamp(1, 10);
+        let streams = scenario.measure.control_streams.unwrap_or_else(usual);
         if streams == 0 {
             return Ok(None);
         }

@@ -19,6 +19,7 @@ mod registering;
 mod repertoire;
 mod talking;
 mod tape;
+mod together;
 mod trace;
 mod turns;
 mod wire;
@@ -34,6 +35,7 @@ pub use control::run;
 pub use monitor::Watched;
 pub use ping::{PingConfig, ping};
 pub use placing::owns_call_id;
+pub use together::Together;
 pub(crate) use wire::Wire;
 pub use wire::WireConfig;
 
@@ -48,6 +50,7 @@ use crate::quality::Passages;
 use crate::record::{Environment, Live, Phase, Quantile, Run};
 use crate::scenario::Scenario;
 use crate::scheduling::Scheduling;
+use crate::shard::Shard;
 use crate::sip::digest::Credentials;
 use crate::stamp::Stamp;
 use crate::values::Ns;
@@ -80,6 +83,15 @@ pub struct DriverConfig<'a> {
     pub scheduling: Scheduling,
     /// Wish to end early.
     pub stop: watch::Receiver<Stop>,
+    /// Its part in a run of several drivers.
+    pub together: Option<Together>,
+}
+
+impl DriverConfig<'_> {
+    /// The driver's number among those of the run.
+    pub(crate) fn shard(&self) -> Shard {
+        self.together.as_ref().map_or(Shard::ONLY, |part| part.shard)
+    }
 }
 
 /// Live figures of a run.
@@ -89,6 +101,8 @@ pub struct Progress<'a> {
     pub phase: Phase,
     /// Number of the stage, from 1.
     pub stage: usize,
+    /// Stages of which all lines of this driver are decided.
+    pub settled: u32,
     /// Since the run began.
     pub elapsed: Duration,
     /// Since the phase began.
@@ -149,6 +163,8 @@ pub struct Recorded {
     pub run: Run,
     /// Its start.
     pub epoch: Stamp,
+    /// Time at which the first call was about to be placed.
+    pub started_at: Stamp,
     /// Reason of the last attempt that could not be placed.
     pub suppressed_because: String,
     /// Counts of the impairment: on the way out, on the way back.
@@ -201,4 +217,7 @@ pub enum DriverError {
     /// A media thread has ended in mid-run: a fault of this program.
     #[error("the {0} thread has ended; this is a fault of loadtest itself, please report it")]
     Died(&'static str),
+    /// A run of several drivers did not begin.
+    #[error("the run was called off before its first call")]
+    CalledOff,
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use siphasher::sip::SipHasher24;
 
-use super::DriverConfig;
+use super::{DriverConfig, DriverError, Wire};
 use crate::capture;
 use crate::load::{Named, Names};
 use crate::measure::Rules;
@@ -13,6 +13,28 @@ use crate::scenario::{Scenario, ServiceMode};
 use crate::sip::call::{CallConfig, Habits};
 use crate::sip::sdp::LocalMedia;
 use crate::stamp::Stamp;
+use crate::values::PortRange;
+
+/// The step of a clock that is further from none.
+pub(super) fn largest(a: i64, b: i64) -> i64 {
+    if a.abs() >= b.abs() { a } else { b }
+}
+
+/// RTP ports of this driver.
+pub(super) fn ports(config: &DriverConfig<'_>) -> PortRange {
+    let all = config.scenario.media.ports;
+    config.shard().ports(all).unwrap_or(all)
+}
+
+/// SIP's wire.
+pub(super) async fn open_wire(config: &DriverConfig<'_>) -> Result<Wire, DriverError> {
+    let (local, target) = (config.scenario.sip.local, config.target);
+    let opened = Wire::open(&config.wire, SocketAddr::new(local, 0), target).await;
+    opened.map_err(|error| {
+        let transport = config.wire.transport;
+        DriverError::Start(format!("speak SIP over {transport} from {local} to {target}"), error)
+    })
+}
 
 /// Seeds a call's tags and branches: who does not hear the call cannot guess them, and so neither answer it nor end it.
 fn seed(secret: &[u8; 16], call: u32) -> u64 {

@@ -11,6 +11,7 @@ use crate::load::{Agent, AgentOutput, Named, Names, Registrations};
 use crate::sip::register::RegistrationConfig;
 use crate::sip::{Heard, anywhere};
 use crate::stamp::Stamp;
+use crate::values::Rate;
 
 /// The registrations that the scenario wants.
 pub(super) fn wanted(
@@ -38,7 +39,12 @@ pub(super) fn wanted(
             timeout: sip.setup_timeout.0,
         }
     };
-    sip.register.then(|| Registrations::new((0..names.registrations()).map(of), sip.register_rate, now))
+    // Each account registers once, at its own shard.
+    let shard = config.shard();
+    let own = (0..names.registrations()).filter(|index| shard.has(*index as u32));
+    let rate = Rate(sip.register_rate.0 / f64::from(shard.count));
+    let has_own = shard.share(names.registrations() as u32) > 0;
+    (sip.register && has_own).then(|| Registrations::new(own.map(of), rate, now))
 }
 
 /// Plays the registrations by themselves until `is_done`, or until the run is to end.

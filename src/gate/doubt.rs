@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Limits;
 use super::quiet::{Quiet, Shares, quiet_seconds};
 use crate::metrics::Summary;
-use crate::record::{Environment, Phase};
+use crate::record::{Environment, Phase, ShardRecord};
 use crate::values::{Ns, Unit, Value, counted, show};
 
 /// Share of the machine from which a run's own load fills it.
@@ -100,9 +100,17 @@ pub fn doubt(summary: &Summary, limits: &Limits) -> Doubt {
         doubt.load = Some(load);
         doubt.add(Extent::Limits, [reason]);
     }
+    doubt.add(
+        Extent::Limits,
+        of_shards(environment, |shard| match shard.doubts.as_slice() {
+            [] | [_] => shard.doubts.concat(),
+            [first, more @ ..] => format!("{first}, and {} more", counted(more.len() as u64, "reason")),
+        }),
+    );
     doubt.add(Extent::Packets, unstamped(environment));
     doubt.add(Extent::Everything, environment.clock_set());
     doubt.add(Extent::Everything, cut_off(environment));
+    doubt.add(Extent::Everything, of_shards(environment, |shard| shard.missing.clone()));
     doubt
 }
 
@@ -200,6 +208,19 @@ fn late_in_setup(summary: &Summary) -> Option<String> {
         let late = show(Value::Number(late_ms), Unit::Ms);
         format!("the driver stood still for {late} while calls were set up: their delays and first echoes include that")
     })
+}
+
+/// A run of several drivers rests on each of them: what their sum hides, one of them tells.
+fn of_shards<'a>(
+    environment: &'a Environment,
+    why: fn(&ShardRecord) -> String,
+) -> impl Iterator<Item = String> + 'a {
+    let told = move |shard: &ShardRecord| {
+        let why = why(shard);
+        let at = if shard.host.is_empty() { String::new() } else { format!(" ({})", shard.host) };
+        (!why.is_empty()).then(|| format!("shard {}{at}: {why}", shard.index))
+    };
+    environment.shards.iter().filter_map(told)
 }
 
 fn unstamped(environment: &Environment) -> Option<String> {

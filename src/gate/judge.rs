@@ -1,7 +1,8 @@
 //! Summary and gates → verdict.
 //!
 //! A run that broke, was interrupted, or whose clock was set is inconclusive, whatever its gates say.
-//! Otherwise a failed gate outranks an inconclusive one, and that a pass.
+//! Otherwise a failed gate outranks an inconclusive one, and that a pass. A run of several drivers, of which one is in
+//! doubt, does not pass.
 
 use super::doubt::{Doubt, Extent, doubt};
 use super::every_call::judge_calls;
@@ -34,6 +35,9 @@ pub fn judge(summary: &Summary, gates: &[Gate], limits: &Limits) -> Verdict {
     let outcome = if any(Outcome::Fail) {
         Outcome::Fail
     } else if any(Outcome::Inconclusive) || doubt.extent == Extent::Everything {
+        Outcome::Inconclusive
+    } else if summary.environment.shards.iter().any(|shard| !shard.is_well()) {
+        // A driver in doubt is no smaller run: whatever the others say, its share is not known.
         Outcome::Inconclusive
     } else if let Some(early) = &summary.environment.ended_early {
         // Judged by other gates than those it was run with.

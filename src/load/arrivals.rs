@@ -13,6 +13,7 @@ use rand::{Rng, SeedableRng, rngs::Xoshiro256PlusPlus};
 use super::Suppression;
 use super::lines::{Due, Slot};
 use crate::scenario::{self, CallDuration, LONGEST_IN_MEANS, Load};
+use crate::shard::Shard;
 use crate::stamp::Stamp;
 
 /// Longest that an attempt may be behind its intended time and still be placed. A driver that was held up for
@@ -24,6 +25,9 @@ const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// Attempts at their intended times, and the lines that are free for them.
 #[derive(Debug)]
 pub(super) struct Arrivals {
+    shard: Shard,
+    /// Number of the next attempt, of all shards.
+    number: u32,
     spacing: scenario::Arrivals,
     random: Xoshiro256PlusPlus,
     lengths: Lengths,
@@ -39,10 +43,12 @@ pub(super) struct Arrivals {
 
 impl Arrivals {
     /// Attempts from `epoch` on.
-    pub(super) fn new(load: &Load, epoch: Stamp) -> Self {
+    pub(super) fn new(load: &Load, shard: Shard, epoch: Stamp) -> Self {
         let mut random = Xoshiro256PlusPlus::seed_from_u64(load.seed.into());
         let until_next = gap(load.arrivals, &mut random) - even(load.arrivals);
         let mut arrivals = Arrivals {
+            shard,
+            number: 0,
             spacing: load.arrivals,
             random,
             lengths: Lengths::new(load),
@@ -50,7 +56,7 @@ impl Arrivals {
             from: epoch,
             until_next,
             next: None,
-            free: (0..load.calls).map(Reverse).collect(),
+            free: (0..load.calls).filter(|line| shard.has(*line)).map(Reverse).collect(),
         };
         arrivals.change(0.0, Duration::ZERO, epoch);
         arrivals
@@ -82,6 +88,11 @@ impl Arrivals {
         let length = self.lengths.draw();
         self.until_next += gap(self.spacing, &mut self.random);
         self.plan();
+        let is_own = self.shard.has(self.number);
+        self.number = self.number.wrapping_add(1);
+        if !is_own {
+            return Some(Due::Foreign);
+        }
         if now.since(intended_at) > LATEST {
             return Some(Due::Suppressed(Suppression::Late));
         }
@@ -168,17 +179,33 @@ impl Rise {
 pub(super) struct Lengths {
     duration: Option<CallDuration>,
     random: Xoshiro256PlusPlus,
+    /// Lengths before the next one that are other shards'.
+    foreign: u32,
+    /// The same between any two.
+    foreign_each: u32,
 }
 
 impl Lengths {
     /// Those of a load. Arrivals draw from the same seed: a stream of their own keeps either from changing the other.
     pub(super) fn new(load: &Load) -> Self {
         let random = Xoshiro256PlusPlus::seed_from_u64(u64::from(load.seed) | 1 << 32);
-        Lengths { duration: load.call_duration.clone(), random }
+        Lengths { duration: load.call_duration.clone(), random, foreign: 0, foreign_each: 0 }
+    }
+
+    /// Those that one shard has of a load's: every N-th.
+    pub(super) fn dealt(load: &Load, shard: Shard) -> Self {
+        Lengths { foreign: shard.index, foreign_each: shard.count - 1, ..Lengths::new(load) }
     }
 
     /// Length of the next call; `None` is to the end of the run.
     pub(super) fn draw(&mut self) -> Option<Duration> {
+        for _ in 0..std::mem::replace(&mut self.foreign, self.foreign_each) {
+            self.draw_next();
+        }
+        self.draw_next()
+    }
+
+    fn draw_next(&mut self) -> Option<Duration> {
         Some(match self.duration.as_ref()? {
             CallDuration::Constant(span) => span.0,
             CallDuration::Exponential(mean) => {
@@ -223,7 +250,7 @@ mod tests {
     proptest! {
         #[test]
         fn even_attempts_come_exactly_at_k_over_the_rate(rate in 0.001f64..10_000.0, skip in 0usize..3000) {
-            let mut arrivals = Arrivals::new(&load(scenario::Arrivals::Even, 1), epoch());
+            let mut arrivals = Arrivals::new(&load(scenario::Arrivals::Even, 1), Shard::ONLY, epoch());
             arrivals.change(rate, Duration::ZERO, epoch());
             let times = times(&mut arrivals, skip + 3);
             for (k, at) in times.iter().enumerate().skip(skip) {
@@ -236,7 +263,7 @@ mod tests {
         fn a_rate_that_changes_keeps_its_integral(
             rates in prop::collection::vec((0.5f64..500.0, 0u64..20, 1u64..20), 1..6),
         ) {
-            let mut arrivals = Arrivals::new(&load(scenario::Arrivals::Even, 1), epoch());
+            let mut arrivals = Arrivals::new(&load(scenario::Arrivals::Even, 1), Shard::ONLY, epoch());
             let (mut now, mut integral, mut before, mut count) = (epoch(), 0.0, 0.0, 0u32);
             for (rate, ramp, stays) in rates {
                 arrivals.change(rate, ramp as u32 * S, now);
@@ -255,7 +282,7 @@ mod tests {
 
     #[test]
     fn a_rate_rises_over_the_ramp() {
-        let mut arrivals = Arrivals::new(&load(scenario::Arrivals::Even, 1), epoch());
+        let mut arrivals = Arrivals::new(&load(scenario::Arrivals::Even, 1), Shard::ONLY, epoch());
         assert_eq!(arrivals.next(), None, "no rate yet");
         arrivals.change(10.0, 8 * S, epoch());
         // Half the rate on average: 40 attempts within the ramp, of which the first comes at once.
@@ -268,7 +295,7 @@ mod tests {
     #[test]
     fn a_poisson_process_has_the_mean_and_the_variance_of_one_and_a_seed_repeats_it() {
         let of = |seed| {
-            let mut arrivals = Arrivals::new(&load(scenario::Arrivals::Poisson, seed), epoch());
+            let mut arrivals = Arrivals::new(&load(scenario::Arrivals::Poisson, seed), Shard::ONLY, epoch());
             arrivals.change(50.0, Duration::ZERO, epoch());
             times(&mut arrivals, 20_000)
         };

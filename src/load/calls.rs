@@ -33,7 +33,7 @@ const BY_FAR_END: &str = "by the far end, as planned";
 impl Control {
     /// Places the call of a slot, now that it has a port.
     pub(super) fn place(&mut self, now: Stamp, slot: Slot, port: u16) {
-        let call = self.placed;
+        let call = self.shard.nth(self.placed);
         self.placed += 1;
         let intended_s = slot.intended_at.since(self.epoch).as_secs_f64();
         let record =

@@ -9,6 +9,7 @@ use super::{BATCH, Count, Input, Output, Stop, Suppression};
 use crate::record::{Ending, Offered, Phase, StageRecord};
 use crate::scenario::schedule::{Spacing, ramp_duration};
 use crate::scenario::{Load, Planned, Scenario, Target};
+use crate::shard::Shard;
 use crate::stamp::Stamp;
 use crate::table::{Deadlines, Table};
 
@@ -34,6 +35,8 @@ pub(super) enum CallDeadline {
 #[derive(Debug)]
 pub struct Control {
     pub(super) scenario: Scenario,
+    /// The driver whose calls these are.
+    pub(super) shard: Shard,
     pub(super) epoch: Stamp,
     pub(super) phase: Phase,
     phase_from: Stamp,
@@ -45,6 +48,8 @@ pub struct Control {
     stage_from: Stamp,
     /// Calls that its ramp brings up or takes away.
     ramped: u32,
+    /// End of the stage's ramp that all shards have agreed on.
+    ramp_over: Option<Stamp>,
     /// The stages so far: the last is the one that is played.
     stages: Vec<StageRecord>,
     /// The measured window of the stage, once it is fixed.
@@ -63,12 +68,21 @@ pub struct Control {
 impl Control {
     /// The scenario's load, whose first calls are wanted from `epoch` on.
     pub fn new(scenario: Scenario, epoch: Stamp) -> Self {
+        Control::dealt(scenario, Shard::ONLY, epoch)
+    }
+
+    /// A shard's calls of the scenario's load.
+    ///
+    /// Bounds of phases are the same for all shards: they follow from the schedule, and the end of a closed load's ramp
+    /// from what the shards have told each other ([`Input::RampOver`]), or from the longest that it can take.
+    pub fn dealt(scenario: Scenario, shard: Shard, epoch: Stamp) -> Self {
         let mut coming = VecDeque::from(scenario.stages());
         // Invariant: a load without stages is one.
         let planned = coming.pop_front().expect("a load has a stage");
         let mut control = Control {
-            lines: Wanted::new(&scenario, epoch),
+            lines: Wanted::new(&scenario, shard, epoch),
             scenario,
+            shard,
             epoch,
             phase: Phase::Ramp,
             phase_from: epoch,
@@ -76,6 +90,7 @@ impl Control {
             planned,
             stage_from: epoch,
             ramped: 0,
+            ramp_over: None,
             stages: Vec::new(),
             window: None,
             attempts: Table::new(),
@@ -109,6 +124,12 @@ impl Control {
             }
         };
         done.clamp(0.0, 1.0)
+    }
+
+    /// Number of stages whose lines of this shard have all been answered, or have failed: what other shards wait for.
+    pub fn settled(&self) -> u32 {
+        let is_settled = self.phase != Phase::Ramp || self.lines.undecided() == 0;
+        (self.stages.len() - usize::from(!is_settled)) as u32
     }
 
     /// Calls that are answered and not over.
@@ -146,6 +167,11 @@ impl Control {
                 self.give_up(call, at, reason);
             }
             Input::MediaOver(call) => self.media_over(now, call),
+            Input::RampOver { stage, at } => {
+                if stage as usize == self.stages.len() && self.phase == Phase::Ramp && !self.lines.is_open() {
+                    self.ramp_over.get_or_insert(at);
+                }
+            }
             Input::Stop(stop) => self.interrupt(now, stop),
         }
         self.end_phase_if_due(now);
@@ -160,7 +186,7 @@ impl Control {
             match wanted {
                 Some(Due::Call(slot)) => self.push(Output::Open(slot)),
                 Some(Due::Suppressed(why)) => self.count(Count::Suppressed(why), now),
-                None => {}
+                Some(Due::Foreign) | None => {}
             }
             match due {
                 Some((_, CallDeadline::HangUp(call))) => self.hang_up_due(call),
@@ -178,8 +204,13 @@ impl Control {
     fn take(&mut self, now: Stamp) -> Option<Due> {
         let end = self.phase_end().filter(|_| self.phase == Phase::Hold && self.lines.is_open());
         let is_in_time = |next| end.is_none_or(|end| next < end);
-        self.lines.next().filter(|next| is_in_time(*next))?;
-        self.lines.take(now)
+        loop {
+            self.lines.next().filter(|next| is_in_time(*next))?;
+            match self.lines.take(now)? {
+                Due::Foreign => {}
+                due => return Some(due),
+            }
+        }
     }
 
     /// The next output, until there is none.
@@ -221,7 +252,8 @@ impl Control {
             }
             Phase::Ramp => {
                 let ramp = ramp_duration(self.planned.ramp, self.ramped);
-                Some(self.stage_from + ramp + self.scenario.sip.setup_timeout.0 + SLACK)
+                let longest = self.stage_from + ramp + self.scenario.sip.setup_timeout.0 + SLACK;
+                Some(self.ramp_over.map_or(longest, |agreed| agreed.min(longest)))
             }
             Phase::Warmup => self.window.map(|(from, _)| from),
             Phase::Hold => self.window.map(|(_, to)| to),
@@ -233,7 +265,7 @@ impl Control {
         // Attempts of an open load that were due before the end are placed or suppressed before it.
         let is_settled = |end| !self.lines.is_open() || self.lines.next().is_none_or(|next| next >= end);
         let is_due = self.phase_end().is_some_and(|end| end <= now && is_settled(end));
-        let is_decided = !self.lines.is_open() && self.lines.undecided() == 0;
+        let is_decided = !self.has_fixed_bounds() && self.lines.undecided() == 0;
         match self.phase {
             Phase::Ramp if is_due || is_decided => self.end_ramp(now),
             Phase::Warmup if is_due && self.is_hopeless() => {
@@ -246,9 +278,9 @@ impl Control {
                 self.enter(Phase::Hold, now);
             }
             Phase::Hold if is_due => match self.coming.pop_front() {
-                // Of an open load it begins where the last has ended, however late it is.
+                // With fixed bounds it begins where the last has ended, however late it is.
                 Some(planned) => {
-                    let from = self.phase_end().filter(|_| self.lines.is_open()).unwrap_or(now);
+                    let from = self.phase_end().filter(|_| self.has_fixed_bounds()).unwrap_or(now);
                     self.begin_stage(planned, from, now);
                 }
                 None => self.drain(now, false),
@@ -267,18 +299,20 @@ impl Control {
         let before = self.stages.last().map_or(0.0, |_| load.calls_of(self.planned.target));
         // A part of a call takes a part of the ramp's time for one.
         let ramped = (load.calls_of(planned.target) - before).abs();
-        (self.planned, self.stage_from, self.window) = (planned, from, None);
+        (self.planned, self.stage_from, self.window, self.ramp_over) = (planned, from, None, None);
         self.ramped = ramped.ceil() as u32;
         let begin_s = from.since(self.epoch).as_secs_f64();
         let mut record = StageRecord { begin_s, ..StageRecord::default() };
         let retired = match (&mut self.lines, planned.target) {
             (Wanted::Closed(lines), Target::Calls(calls)) => {
-                record.calls = Some(calls);
-                lines.change(calls, planned.ramp, now)
+                let retired = lines.change(calls, planned.ramp, from);
+                record.calls = Some(lines.own());
+                retired
             }
             (Wanted::Open(arrivals), Target::Rate(rate)) => {
                 let mean_call_s = load.mean_call().unwrap_or_default().as_secs_f64();
-                record.offered = Some(Offered { rate_per_s: rate, mean_call_s });
+                let rate_per_s = rate / f64::from(self.shard.count);
+                record.offered = Some(Offered { rate_per_s, mean_call_s });
                 arrivals.change(rate, Load::ramp_over(planned.ramp, self.ramped.into()), from);
                 Vec::new()
             }
@@ -290,12 +324,23 @@ impl Control {
         self.retire(&retired, now);
     }
 
+    /// True if the bounds of phases follow from the schedule, and not from what becomes of this driver's own calls.
+    fn has_fixed_bounds(&self) -> bool {
+        self.lines.is_open() || !self.shard.is_only()
+    }
+
+    /// Turns of this shard's calls to end on the stage's ramp: it has `own`, and all shards together `whole`.
+    fn spacing(&self, own: u32, whole: u32, now: Stamp) -> Spacing {
+        let calls = if self.shard.is_only() { own } else { whole };
+        Spacing::dealt(self.planned.ramp, calls, now, self.shard, self.shard.index)
+    }
+
     /// Hangs up the calls of retired lines, spaced by the ramp; those that are not up yet are cancelled.
     fn retire(&mut self, lines: &[u32], now: Stamp) {
         if lines.is_empty() {
             return;
         }
-        let mut spacing = Spacing::new(self.planned.ramp, self.ramped, now);
+        let mut spacing = self.spacing(self.ramped, self.ramped, now);
         for call in self.attempts.keys() {
             let of_line =
                 |attempt: &&Attempt| attempt.has_line && lines.binary_search(&attempt.record.line).is_ok();
@@ -316,6 +361,8 @@ impl Control {
     /// True if nobody answers: holding nothing for minutes would tell no more.
     fn is_hopeless(&self) -> bool {
         match self.lines.is_open() {
+            // Others may have calls that are answered, and a run does not become smaller.
+            _ if !self.shard.is_only() => false,
             true => self.answered == 0 && self.failed > 0,
             false => self.phase == Phase::Ramp && self.calls_up == 0,
         }
@@ -328,11 +375,16 @@ impl Control {
             return;
         }
         let warmup = self.scenario.measure.warmup.0;
-        let from = match self.phase_end().filter(|_| self.lines.is_open()) {
-            Some(risen) => (risen + warmup.max(self.scenario.load.settles_after())).max(now + NOTICE),
+        let from = match self.phase_end().filter(|_| self.has_fixed_bounds()) {
+            Some(risen) if self.lines.is_open() => {
+                (risen + warmup.max(self.scenario.load.settles_after())).max(now + NOTICE)
+            }
+            Some(risen) => (risen + warmup.max(NOTICE)).max(now + NOTICE),
             None => now + warmup.max(NOTICE),
         };
-        let from = if self.scenario.stage.is_empty() { from } else { self.next_second(from) };
+        // A driver that is late by less comes to the same second as the others.
+        let is_free = self.scenario.stage.is_empty() && self.shard.is_only();
+        let from = if is_free { from } else { self.next_second(from) };
         let to = from + self.planned.hold;
         self.window = Some((from, to));
         let since_start = |at: Stamp| Some(at.since(self.epoch).as_secs_f64());
@@ -356,8 +408,9 @@ impl Control {
     fn drain(&mut self, now: Stamp, at_once: bool) {
         self.enter(Phase::Drain, now);
         self.lines.close();
-        let (ramp, is_open) = (self.planned.ramp, self.lines.is_open());
-        let mut spacing = Spacing::new(ramp, self.calls_up, now);
+        let is_open = self.lines.is_open();
+        let whole = self.scenario.load.calls_of(self.planned.target).ceil() as u32;
+        let mut spacing = self.spacing(self.calls_up, whole, now);
         for call in self.attempts.keys() {
             let is_up = self.attempts.get(call).is_some_and(Attempt::is_up);
             let planned = self.deadlines.get(CallDeadline::HangUp(call)).filter(|_| is_open);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{CallSignal, Control, Count, Input, Output, Stop};
 use crate::record::{CallRecord, Phase};
 use crate::scenario::{Load, Scenario};
+use crate::shard::Shard;
 use crate::sip::call::{CallEvent, FailReason, Times};
 use crate::sip::sdp::{Answer, MediaDirection};
 use crate::stamp::Stamp;
@@ -79,11 +80,19 @@ impl World {
         World::of(Scenario { load, ..Default::default() }, script)
     }
 
-    pub(super) fn of(mut scenario: Scenario, script: impl Fn(u32) -> Script + 'static) -> Self {
+    pub(super) fn of(scenario: Scenario, script: impl Fn(u32) -> Script + 'static) -> Self {
+        World::dealt(scenario, Shard::ONLY, script)
+    }
+
+    pub(super) fn dealt(
+        mut scenario: Scenario,
+        shard: Shard,
+        script: impl Fn(u32) -> Script + 'static,
+    ) -> Self {
         let calls = scenario.calls();
         let epoch = Stamp::ZERO + 1000 * S;
         (scenario.measure.warmup, scenario.sip.setup_timeout) = (Span(2 * S), Span(SETUP));
-        let control = Control::new(scenario, epoch);
+        let control = Control::dealt(scenario, shard, epoch);
         table::touched();
         World {
             control,
@@ -208,7 +217,8 @@ impl World {
                 self.control.handle(self.now, answer);
             }
             Output::Invite { call, .. } => {
-                assert_eq!(call as usize, self.placed_at.len(), "numbers come without gaps");
+                let next = self.control.shard.nth(self.placed_at.len() as u32);
+                assert_eq!(call, next, "numbers come without gaps");
                 self.placed_at.push(self.now);
                 self.invited(call);
             }

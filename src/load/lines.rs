@@ -7,6 +7,7 @@ use super::Suppression;
 use super::arrivals::{Arrivals, Lengths};
 use crate::scenario::schedule::Spacing;
 use crate::scenario::{Load, Scenario};
+use crate::shard::Shard;
 use crate::stamp::Stamp;
 use crate::table::{Deadlines, Table};
 use crate::values::Ramp;
@@ -29,6 +30,8 @@ pub(super) enum Due {
     Call(Slot),
     /// Not to be placed, nor later.
     Suppressed(Suppression),
+    /// Another shard's.
+    Foreign,
 }
 
 /// Intended times, and the lines that calls are on.
@@ -42,10 +45,10 @@ pub(super) enum Wanted {
 
 impl Wanted {
     /// No calls yet, of the kind of load that a scenario has.
-    pub(super) fn new(scenario: &Scenario, epoch: Stamp) -> Self {
+    pub(super) fn new(scenario: &Scenario, shard: Shard, epoch: Stamp) -> Self {
         match scenario.is_open() {
-            true => Wanted::Open(Arrivals::new(&scenario.load, epoch)),
-            false => Wanted::Closed(Lines::new(&scenario.load, epoch)),
+            true => Wanted::Open(Arrivals::new(&scenario.load, shard, epoch)),
+            false => Wanted::Closed(Lines::new(&scenario.load, shard, epoch)),
         }
     }
 
@@ -112,12 +115,15 @@ impl Wanted {
 /// All lines of a closed load. Each waits for its next call, has one, or is retired.
 #[derive(Debug)]
 pub(super) struct Lines {
+    shard: Shard,
     spacing: Spacing,
+    /// Lines that are wanted, of all shards, in the order in which they came.
+    held: VecDeque<u32>,
     waiting: Deadlines<u32>,
     /// Lines that hold calls, in the order in which they came. One that is retired does not come back: its last
     /// call may still be ending when another is wanted.
     active: VecDeque<u32>,
-    /// The next line's number.
+    /// The next line's number, whoever has it.
     fresh: u32,
     /// Lines whose first attempt has been neither answered nor ended, and retired ones with a call.
     undecided: Table<u32, ()>,
@@ -125,30 +131,52 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    fn new(load: &Load, epoch: Stamp) -> Self {
+    fn new(load: &Load, shard: Shard, epoch: Stamp) -> Self {
         Lines {
+            shard,
             spacing: Spacing::new(load.ramp, load.calls, epoch),
+            held: VecDeque::new(),
             waiting: Deadlines::new(),
             active: VecDeque::new(),
             fresh: 0,
             undecided: Table::new(),
-            lengths: Lengths::new(load),
+            lengths: Lengths::dealt(load, shard),
         }
     }
 
-    /// Wants so many lines: new ones are placed from `now` on, spaced by the ramp; the newest are retired, and
-    /// returned.
+    /// Lines of this shard's that are wanted.
+    pub(super) fn own(&self) -> u32 {
+        self.active.len() as u32
+    }
+
+    /// Wants so many lines of all shards together: new ones are placed from `now` on, spaced by the ramp; the newest are
+    /// retired, and returned.
     pub(super) fn change(&mut self, calls: u32, ramp: Ramp, now: Stamp) -> Vec<u32> {
-        let before = self.active.len() as u32;
-        self.spacing = Spacing::new(ramp, calls.abs_diff(before), now);
+        let before = self.held.len() as u32;
+        let first = self.shard.first_from(self.fresh) - self.fresh;
+        self.spacing = Spacing::dealt(ramp, calls.abs_diff(before), now, self.shard, first);
         for _ in before..calls {
             let line = self.fresh;
             self.fresh += 1;
+            self.held.push_back(line);
+            if !self.shard.has(line) {
+                continue;
+            }
             self.active.push_back(line);
             self.undecided.insert(line, ());
             self.rest(line, now);
         }
-        let retired: Vec<_> = self.active.drain((calls as usize).min(self.active.len())..).collect();
+        self.retire_to(calls)
+    }
+
+    /// Retires the newest lines, of all shards, until `calls` are left; returns this shard's.
+    fn retire_to(&mut self, calls: u32) -> Vec<u32> {
+        while self.held.len() as u32 > calls {
+            self.held.pop_back();
+        }
+        let newest = self.held.back().copied();
+        let keeps = self.active.partition_point(|line| newest.is_some_and(|newest| *line <= newest));
+        let retired: Vec<_> = self.active.drain(keeps..).collect();
         for line in &retired {
             self.waiting.set(*line, None);
         }
@@ -172,6 +200,7 @@ impl Lines {
 
     fn close(&mut self) {
         self.active.clear();
+        self.held.clear();
         self.waiting.clear();
     }
 }

@@ -66,6 +66,13 @@ pub enum Input {
     },
     /// Answers [`Output::StopMedia`].
     MediaOver(u32),
+    /// The lines of all shards are decided: the ramp of stage number `stage`, from 1, ends at this time.
+    RampOver {
+        /// Number of the stage.
+        stage: u32,
+        /// The end of its ramp.
+        at: Stamp,
+    },
     /// The run is to end early.
     Stop(Stop),
 }
@@ -75,7 +82,7 @@ pub enum Input {
 pub enum Output {
     /// Bind an RTP port; answered at once by [`Input::Opened`] or [`Input::Suppressed`].
     Open(Slot),
-    /// Place the call ([`Agent::place`]). Numbers come without gaps, from 0.
+    /// Place the call ([`Agent::place`]). Numbers come without gaps, from 0; a shard's have the other shards' between them.
     Invite {
         /// Number of the call.
         call: u32,
@@ -157,6 +164,8 @@ pub enum Count {
 mod far_end;
 #[cfg(test)]
 mod open_tests;
+#[cfg(test)]
+mod shard_tests;
 #[cfg(test)]
 mod stage_tests;
 #[cfg(test)]

@@ -6,7 +6,8 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Breakage, FaultRecord, Leaks, Observed, Offered, RegisterRecord, ServiceRecord, StageRecord, Suppressed,
+    Breakage, FaultRecord, Leaks, Observed, Offered, RegisterRecord, ServiceRecord, ShardRecord, ShareRecord,
+    StageRecord, Suppressed,
 };
 use crate::values::{Unit, Value, counted, show};
 
@@ -171,6 +172,12 @@ pub struct Environment {
     /// Counts of the registrations; absent where the scenario wants none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub register: Option<RegisterRecord>,
+    /// The share that one of several drivers has made; absent in the run of one, and in that of all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub share: Option<ShareRecord>,
+    /// The drivers that have made this run together; absent where it was one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub shards: Vec<ShardRecord>,
     /// Remarks on the run: warnings of Asterisk's log, measurements that were not available.
     pub remarks: Vec<String>,
 }

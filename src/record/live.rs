@@ -1,5 +1,7 @@
 //! Figures of a run under way, which gates are held against before its end.
 
+use std::ops::AddAssign;
+
 use super::{Latencies, Suppressed};
 
 /// Counts so far. Packets are those of the measured window of which nothing can come back any more, so
@@ -28,4 +30,21 @@ pub struct Live {
     pub media_lost: u64,
     /// Attempts that the schedule wanted and that could not be placed.
     pub suppressed: Suppressed,
+}
+
+/// Adds what another driver has counted.
+impl AddAssign<&Live> for Live {
+    fn add_assign(&mut self, other: &Live) {
+        self.sent += other.sent;
+        self.lost += other.lost;
+        self.late += other.late;
+        self.rtt.extend(other.rtt.counts());
+        self.control.extend(other.control.counts());
+        self.control_lost += other.control_lost;
+        self.answered += other.answered;
+        self.failed += other.failed;
+        self.dropped += other.dropped;
+        self.media_lost += other.media_lost;
+        self.suppressed += other.suppressed;
+    }
 }

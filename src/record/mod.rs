@@ -16,12 +16,14 @@ mod ladder;
 mod leak;
 mod live;
 pub mod manifest;
+pub mod merge;
 mod observed;
 mod offered;
 mod quality;
 mod register;
 mod second;
 mod service;
+mod shard;
 mod signal;
 pub mod stored;
 mod talk;
@@ -46,6 +48,7 @@ pub use service::{
     Durations, Milliseconds, OutcomeCount, RestOperation, ServiceCalls, ServiceEcho, ServiceEvents,
     ServiceLinks, ServiceMedia, ServicePorts, ServiceRecord, ServiceStages, ServiceTalk,
 };
+pub use shard::{ShardRecord, ShareRecord, start_spread_ms};
 pub use signal::{SignalRejection, SignalRow};
 pub use talk::{MOST_EXCERPTS, MOST_NAMED, MOST_WORST, TalkRow, TalkSide, Why};
 pub use turn::{TurnKind, TurnRow};

@@ -18,7 +18,7 @@ const HARD_GATES: [&str; 6] = [
     "srd.p99 < 10ms",
 ];
 
-fn judged(run: Run, gates: &[&str]) -> (Summary, Verdict) {
+pub(super) fn judged(run: Run, gates: &[&str]) -> (Summary, Verdict) {
     let summary = summarize(run);
     let gates: Vec<Gate> = gates.iter().map(|gate| Gate::parse(gate).unwrap()).collect();
     let verdict = judge(&summary, &gates, &Limits::default());

@@ -15,6 +15,7 @@ mod json;
 mod junit;
 mod markdown;
 mod openmetrics;
+mod shards;
 pub mod side_by_side;
 mod stages;
 pub mod terminal;

@@ -7,10 +7,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use tokio::sync::watch;
 
 use super::ari_look::{Looks, Marks};
-use super::environment::{beforehand, unmatched};
+use super::environment::unmatched;
 use super::faults::{Done, Faults};
 use super::folder::rfc3339;
 use super::leak_check::{LeakCheck, unknown};
+use super::part::Part;
 use super::plan::{RunPlan, verdict};
 use super::remarks::{of_links, remarks, silent_target};
 use super::testbed::{Broken, Testbed};
@@ -51,26 +52,49 @@ pub async fn execute(
     interrupt: watch::Receiver<Stop>,
     observer: &dyn Observer,
 ) -> Result<Finished, RunError> {
+    execute_part(plan, testbed, interrupt, observer, Part::Whole).await
+}
+
+/// Plays one trial as [`execute`] does, of which this driver may have a part only.
+///
+/// # Errors
+/// Those of [`execute`], and a run of several drivers that was called off before its first call.
+pub async fn execute_part(
+    plan: &RunPlan,
+    testbed: &mut Testbed,
+    interrupt: watch::Receiver<Stop>,
+    observer: &dyn Observer,
+    mut part: Part<'_>,
+) -> Result<Finished, RunError> {
     let starts = testbed.begin_trial(plan)?;
     let service = &plan.scenario().service;
     let is_managed = plan.scenario().asterisk.mode == AsteriskMode::Managed;
-    let marks = Marks { run_id: rand::random(), app: service.app.clone(), is_managed };
-    let leak_check = LeakCheck::begin(testbed, marks.clone()).await;
+    let marks =
+        Marks { run_id: part.run_id().unwrap_or_else(rand::random), app: service.app.clone(), is_managed };
+    let leak_check = match part.counts_leaks() {
+        true => Some(LeakCheck::begin(testbed, marks.clone()).await),
+        false => None,
+    };
     let mut trial = Trial {
         plan,
         observer,
         run_id: marks.run_id,
         looks: Looks::new(marks, testbed.ari().cloned(), plan.scenario().hold()),
         is_ending: testbed.ending(),
-        early_end: EarlyEnd::new(plan),
+        early_end: EarlyEnd::new(plan, &part),
         stop: watch::Sender::new(Stop::No),
         interrupt,
         faults: Vec::new(),
     };
     let unmatched_before = unmatched();
-    let (mut recorded, broken) = trial.play(testbed).await?;
+    let (mut recorded, broken) = trial.play(testbed, &mut part).await?;
+    part.ended(&recorded);
+    recorded.run.environment.share = part.share(&recorded);
     recorded.run.environment.observed.unmatched = unmatched().saturating_sub(unmatched_before);
-    let leaks = trial.leaks(&leak_check, testbed).await;
+    let leaks = match &leak_check {
+        Some(check) => trial.leaks(check, testbed, &mut part).await,
+        None => unknown(ELSEWHERE),
+    };
     let environment = testbed.describe(plan, starts, recorded.run.environment.clone()).await;
     let broken = match broken {
         Some(by) => Some(by),
@@ -80,6 +104,9 @@ pub async fn execute(
     let files = recorded.captured.files.into_iter().chain(recorded.audio);
     conclude(plan, recorded.run, files.collect())
 }
+
+/// Reason for which a shard has no leak check of its own.
+const ELSEWHERE: &str = "one of the shards counts for all";
 
 /// A trial under way.
 struct Trial<'a> {
@@ -99,13 +126,17 @@ struct Trial<'a> {
 
 impl Trial<'_> {
     /// Runs the driver and the faults; a testbed that breaks ends the driver.
-    async fn play(&mut self, testbed: &mut Testbed) -> Result<(Recorded, Option<Breakage>), RunError> {
+    async fn play(
+        &mut self,
+        testbed: &mut Testbed,
+        part: &mut Part<'_>,
+    ) -> Result<(Recorded, Option<Breakage>), RunError> {
         let Trial { plan, observer, run_id, looks, is_ending, early_end, stop, interrupt, faults } = self;
         let (watched, watching) = watch::channel(testbed.watched());
         let (hold_from, holding) = watch::channel(None);
         let config = DriverConfig {
             scenario: plan.scenario(),
-            environment: Environment { command: plan.command.clone(), ..beforehand(&plan.resolved) },
+            environment: Environment { command: plan.command.clone(), ..part.beforehand(plan) },
             target: testbed.target(),
             wire: testbed.wire().clone(),
             credentials: testbed.credentials(plan),
@@ -117,6 +148,7 @@ impl Trial<'_> {
             hold_from,
             scheduling: plan.granted.driver.scheduling.clone(),
             stop: stop.subscribe(),
+            together: part.together(),
         };
         let target = testbed.target();
         raise(stop, *interrupt.borrow_and_update());
@@ -137,9 +169,11 @@ impl Trial<'_> {
                 sip.register_rate
             ));
         }
+        let (mut beats, mut others) = (part.beats(), part.wishes());
         let mut show = |progress: &Progress<'_>| {
             observer.progress(progress);
             looks.progress(progress);
+            beats.beat(progress);
             is_ending.store(progress.phase == Phase::Drain, Relaxed);
             if let Some(why) = early_end.look(progress) {
                 observer.remark(&why);
@@ -160,21 +194,32 @@ impl Trial<'_> {
                     broken = Some(by);
                     raise(stop, how);
                 }
-                wish = wish(interrupt) => raise(stop, wish),
+                wish = wish(interrupt) => {
+                    part.interrupted();
+                    raise(stop, wish);
+                }
+                (wish, why) = others.next() => {
+                    observer.remark(&why);
+                    raise(stop, wish);
+                }
             }
         }
     }
 
     /// Counts what the calls have left; a user's second Ctrl-C ends that at once.
-    async fn leaks(&mut self, check: &LeakCheck, testbed: &Testbed) -> Leaks {
+    async fn leaks(&mut self, check: &LeakCheck, testbed: &Testbed, part: &mut Part<'_>) -> Leaks {
         const AT_ONCE: &str = "the run was ended at once";
         if *self.stop.borrow() == Stop::Now {
             return unknown(AT_ONCE);
         }
         self.observer.stage("counting what the calls have left");
         let at_once = async { while wish(&mut self.interrupt).await != Stop::Now {} };
+        let conclude = async {
+            part.all_ended().await;
+            check.conclude(testbed.started()).await
+        };
         tokio::select! {
-            leaks = check.conclude(testbed.started()) => leaks,
+            leaks = conclude => leaks,
             broken = testbed.broken() => unknown(broken.by),
             () = at_once => unknown(AT_ONCE),
         }
@@ -241,9 +286,11 @@ struct EarlyEnd {
 }
 
 impl EarlyEnd {
-    fn new(plan: &RunPlan) -> EarlyEnd {
+    fn new(plan: &RunPlan, part: &Part<'_>) -> EarlyEnd {
         let gates = &plan.scenario().gates;
-        let watch = gates.abort_on_fail.then(|| Watch::new(&plan.enders, gates.abort_after.0));
+        // A share's figures are not those of the run.
+        let watch =
+            (gates.abort_on_fail && part.is_whole()).then(|| Watch::new(&plan.enders, gates.abort_after.0));
         EarlyEnd { watch, ended: None }
     }
 
@@ -286,11 +333,29 @@ fn environment_file(environment: &Environment) -> Result<Vec<u8>, RunError> {
     Ok(visible_json(&written).into_owned().into_bytes())
 }
 
-fn conclude(plan: &RunPlan, run: Run, captures: Vec<(String, Vec<u8>)>) -> Result<Finished, RunError> {
+/// The figures and the verdict of a run's records.
+///
+/// # Errors
+/// Its environment cannot be written.
+pub fn conclude(plan: &RunPlan, run: Run, captures: Vec<(String, Vec<u8>)>) -> Result<Finished, RunError> {
+    conclude_with(run, captures, |summary| {
+        verdict(&plan.resolved, &plan.gates, summary, plan.baseline.as_ref())
+    })
+}
+
+/// The figures of a run's records, and the verdict that `judge` comes to.
+///
+/// # Errors
+/// Its environment cannot be written.
+pub fn conclude_with(
+    run: Run,
+    captures: Vec<(String, Vec<u8>)>,
+    judge: impl FnOnce(&Summary) -> Verdict,
+) -> Result<Finished, RunError> {
     let log = hlog::write(&run.intervals, Stamp::from_ns(run.environment.epoch_ns.unwrap_or_default()));
     let environment = environment_file(&run.environment)?;
     let summary = summarize(run);
-    let verdict = verdict(&plan.resolved, &plan.gates, &summary, plan.baseline.as_ref());
+    let verdict = judge(&summary);
     Ok(Finished { summary, verdict, raw: vec![(ENVIRONMENT, environment), ("rtt.hlog", log)], captures })
 }
 

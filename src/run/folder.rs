@@ -24,12 +24,14 @@ pub const CAPACITY: &str = "capacity.json";
 pub const SOAK: &str = "soak";
 /// See [`SOAK`].
 pub const OVERLOAD: &str = "overload";
+/// Shares of a run that several drivers have made, a folder each.
+pub const SHARDS: &str = "shards";
 /// The trials of a search.
 pub const TRIALS: &str = "trials.jsonl";
 /// Logs of a start that has failed.
 const FAILED: &str = "failed-start";
 /// Entries that a run or a comparison writes: where one stands already, it is somebody's.
-pub const OUTPUTS: [&str; 29] = [
+pub const OUTPUTS: [&str; 30] = [
     SEARCH,
     TRIALS,
     "scenario.toml",
@@ -59,6 +61,7 @@ pub const OUTPUTS: [&str; 29] = [
     "capacity.csv",
     SOAK,
     OVERLOAD,
+    SHARDS,
 ];
 /// Files of a run's logs.
 const LOG_FILES: [&str; 4] = [LOG_FILE, SERVICE_LOG, SETTINGS, COUNTS];

@@ -18,6 +18,7 @@ mod logs;
 mod managed;
 mod neighbours;
 pub mod options_probe;
+mod part;
 pub mod plan;
 pub mod preflight;
 mod prompts;
@@ -25,11 +26,13 @@ mod remarks;
 pub mod scheduling;
 pub mod stored;
 mod testbed;
+pub mod together;
 mod wire;
 
 pub use error::RunError;
-pub use execute::{Finished, execute};
+pub use execute::{Finished, conclude, conclude_with, execute, execute_part};
 pub use folder::Folder;
+pub use part::Part;
 pub use plan::RunPlan;
 pub use testbed::Testbed;
 

@@ -1,6 +1,7 @@
 //! The plan of a run: a valid scenario, its gates and baseline, the accounts and the scheduling.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -223,7 +224,41 @@ pub fn resolve(text: &str, path: &Path, set: &[String]) -> Result<Resolved, RunE
             overrides.insert(0, Override::variable(name, key, &address));
         }
     }
-    Ok(Resolved::read(text, &path.display().to_string(), &overrides)?)
+    let mut resolved = Resolved::read(text, &path.display().to_string(), &overrides)?;
+    if resolved.scenario.sip.local.is_unspecified() {
+        resolved.scenario.sip.local = source_address(&resolved)?;
+    }
+    Ok(resolved)
+}
+
+/// Address that this machine reaches the target from: `sip.local = "auto"`.
+fn source_address(resolved: &Resolved) -> Result<IpAddr, RunError> {
+    let unknown = |why: String| -> RunError {
+        let cure = "write the address that the target reaches this host under";
+        resolved
+            .error(&[Problem::new("sip.local", format!("the address is not known: {why}"), cure)], 0)
+            .into()
+    };
+    let Some((target, _)) = resolved.scenario.next_hop() else {
+        return Err(unknown("there is no target".into()));
+    };
+    let from = |to: SocketAddr| {
+        let any: IpAddr =
+            if to.is_ipv6() { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
+        let socket = UdpSocket::bind(SocketAddr::new(any, 0))?;
+        // Nothing is sent: the kernel chooses its address by its routes.
+        socket.connect(to)?;
+        socket.local_addr().map(|address| address.ip())
+    };
+    let addresses = target.to_string().to_socket_addrs().map_err(|error| unknown(error.to_string()))?;
+    let mut last = "the target's name has no address".to_string();
+    for to in addresses {
+        match from(to) {
+            Ok(address) => return Ok(address),
+            Err(error) => last = io::Error::to_string(&error),
+        }
+    }
+    Err(unknown(last))
 }
 
 /// Parses the scenario's gates.

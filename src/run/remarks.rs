@@ -6,6 +6,7 @@ use super::wire::unchecked;
 use crate::driver::{Captured, Recorded, TalkTotals};
 use crate::record::{Breakage, CallRecord, Ending, RegisterRecord, ServiceLinks, Suppression};
 use crate::scenario::Scenario;
+use crate::shard::Shard;
 use crate::values::counted;
 
 /// Packets of chan_websocket's queue that are worth a word: 100 ms. Asterisk's timer and a service that is now and then a
@@ -24,8 +25,11 @@ pub fn silent_target(recorded: &Recorded, target: SocketAddr) -> Option<Breakage
 /// Remarks on how the calls were held, impaired and signalled.
 pub fn remarks(scenario: &Scenario, recorded: &Recorded) -> Vec<String> {
     let mut remarks = Vec::new();
-    let calls = scenario.stages().first().map_or(0, |stage| scenario.load.calls_of(stage.target) as u32);
     let environment = &recorded.run.environment;
+    let shard =
+        environment.share.as_ref().and_then(|share| Shard::new(share.index, share.count)).unwrap_or_default();
+    let calls = scenario.stages().first().map_or(0, |stage| scenario.load.calls_of(stage.target) as u32);
+    let calls = shard.share(calls);
     if environment.window_from_s.is_none() && environment.wants_calls() {
         let any = recorded.run.calls.iter().any(|call| call.ending.was_answered());
         let why = if any { "the run ended before all calls were up" } else { "no call came up" };

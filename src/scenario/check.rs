@@ -334,14 +334,14 @@ fn target(s: &Scenario, found: &mut Problems) {
     );
     let local = s.sip.local;
     found.refuse_if(
-        local.is_unspecified() || local.is_multicast(),
+        local.is_multicast() || local.is_unspecified() && !external,
         "sip.local",
         format!("calls cannot be placed from {local}"),
         "use an address of this host, for Asterisk's strictrtp an exact one",
     );
     // A name may mean anything; it is not looked up here.
     if let Some(sip) = sip.as_ref().and_then(|sip| sip.to_string().parse::<SocketAddr>().ok()) {
-        let is_other_family = sip.is_ipv4() != local.is_ipv4();
+        let is_other_family = sip.is_ipv4() != local.is_ipv4() && !local.is_unspecified();
         found.refuse_if(
             is_other_family,
             "asterisk.sip",

@@ -17,6 +17,7 @@ mod identity;
 mod impair;
 pub mod keys;
 mod load;
+mod local;
 mod needs;
 mod parse;
 mod ranges;
@@ -253,8 +254,10 @@ pub struct Sip {
     /// SIP_USER and SIP_PASS, or from `sip.accounts`.
     #[cfg_attr(test, schemars(extend("examples" = ["7001"])))]
     pub from: String,
-    /// Local address for SIP and RTP: the one that the target reaches this machine under.
-    #[cfg_attr(test, schemars(extend("title" = "an IP address", "pattern" = r"^([0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9A-Fa-f]*:[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*)$")))]
+    /// Local address for SIP and RTP: the one that the target reaches this machine under. `"auto"` is the one that this
+    /// machine reaches an external Asterisk from.
+    #[serde(serialize_with = "local::serialize", deserialize_with = "local::deserialize")]
+    #[cfg_attr(test, schemars(extend("title" = "an IP address", "pattern" = r"^(auto|[0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9A-Fa-f]*:[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*)$")))]
     pub local: IpAddr,
     /// Longest wait of an attempt for its answer.
     pub setup_timeout: Span,

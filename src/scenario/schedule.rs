@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::shard::Shard;
 use crate::stamp::Stamp;
 use crate::values::Ramp;
 
@@ -16,6 +17,12 @@ impl Spacing {
     /// `calls` events on a ramp, the first at `start` at the earliest. Later ones come no faster.
     pub fn new(ramp: Ramp, calls: u32, start: Stamp) -> Self {
         Spacing { interval: interval(ramp, calls), next: start }
+    }
+
+    /// A shard's part of `calls` events on a ramp: every N-th of their places, beginning with number `first`.
+    pub fn dealt(ramp: Ramp, calls: u32, start: Stamp, shard: Shard, first: u32) -> Self {
+        let each = interval(ramp, calls);
+        Spacing { interval: each.saturating_mul(shard.count), next: start + each.saturating_mul(first) }
     }
 
     /// Takes a place for an event that is wanted at `wanted`, and says when it may come.

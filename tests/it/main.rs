@@ -42,6 +42,7 @@ mod service;
 mod service_program;
 mod service_recovery;
 mod setup;
+mod shards;
 mod signal;
 mod speech;
 mod srtp;

@@ -4,7 +4,7 @@ mod tables;
 
 use std::fmt::Write as _;
 
-use super::{headline, stages, words};
+use super::{headline, shards, stages, words};
 use crate::analysis::fault::Recovery;
 use crate::diagnosis::{self, Finding};
 use crate::gate::{GateResult, Outcome, Verdict};
@@ -36,6 +36,7 @@ pub fn summary(summary: &Summary, verdict: &Verdict, look: Look<'_>) -> String {
     let remark = |remark: &String| ("  ".into(), remark.clone(), false);
     list(&mut text, pen, "Remarks", summary.environment.remarks.iter().map(remark).collect());
     stages(&mut text, pen, summary);
+    shards(&mut text, pen, summary);
     gates(&mut text, pen, verdict);
     head(&mut text, pen, summary, verdict);
     figures(&mut text, pen, summary);
@@ -129,6 +130,20 @@ fn stages(text: &mut String, pen: Pen, summary: &Summary) {
         let figures: Vec<_> =
             table.heads.iter().zip(row.shown()).map(|(head, shown)| format!("{head} {shown}")).collect();
         paragraph(text, "     ", &figures.join(" · "), str::to_string);
+    }
+}
+
+/// A line a shard.
+fn shards(text: &mut String, pen: Pen, summary: &Summary) {
+    let Some(spread) = shards::spread(summary) else { return };
+    let _ = writeln!(text, "\n{}  {spread}", pen.bold("Shards"));
+    for row in shards::rows(summary) {
+        let [index, machine, attempts, packets, clock, start, late, state] =
+            row.map(|cell| words::one_line(&cell));
+        let said = format!(
+            "{machine} · {attempts} attempts, {packets} packets · clock {clock} · start {start} · late p99 {late} ms · {state}"
+        );
+        paragraph(text, &format!("  {index}  "), &said, str::to_string);
     }
 }
 

@@ -1,0 +1,13 @@
+//! A run of several drivers: the rendezvous' sockets and threads, and the merge of what the drivers have recorded.
+//!
+//! Connections are kept by a thread of their own, so that no work of the driver's keeps a heartbeat back.
+
+mod claim;
+mod coordinate;
+mod link;
+pub mod merged;
+mod shards;
+
+pub use coordinate::Gathered;
+pub use link::{Link, Place, Rendezvous, join};
+pub use shards::{KEY, Refusal, RunShard, StartAt, hello, secret, share_of};
