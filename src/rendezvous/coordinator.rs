@@ -418,18 +418,19 @@ impl Coordinator {
         self.tell_all(|shard| FromCoordinator::RampOver { stage, at_ns: shard.clock.theirs(at).as_ns() });
     }
 
-    /// Names those that keep the run from its start.
+    /// Names those that keep the run from its start: who never came or, where all came, who is not ready.
     fn miss(&mut self) {
-        for index in 0..self.settings.like.count {
-            match self.present.get(&index) {
-                None => {
-                    let absence = Absence::NeverCame { refused: self.refused.clone() };
-                    self.absent.insert(index, absence.clone());
-                    self.event(CoordinatorEvent::Absent(index, absence));
-                }
-                Some(shard) if !shard.is_ready => self.lose(index, Absence::NotReady),
-                Some(_) => {}
-            }
+        let missing: Vec<_> =
+            (0..self.settings.like.count).filter(|index| !self.present.contains_key(index)).collect();
+        for index in &missing {
+            let absence = Absence::NeverCame { refused: self.refused.clone() };
+            self.absent.insert(*index, absence.clone());
+            self.end(HowToEnd::Soon, &format!("shard {index} {absence}"));
+            self.event(CoordinatorEvent::Absent(*index, absence));
+        }
+        if missing.is_empty() {
+            let unready = self.present.iter().filter(|(_, shard)| !shard.is_ready).map(|(index, _)| *index);
+            unready.collect::<Vec<_>>().into_iter().for_each(|index| self.lose(index, Absence::NotReady));
         }
         self.call_off();
     }
