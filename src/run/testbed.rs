@@ -95,7 +95,12 @@ impl Testbed {
             (None, None) => return Err(RunError::Unusable("an external Asterisk needs asterisk.sip".into())),
         };
         let wire = wire(scenario, asterisk.as_ref().and_then(Managed::issuer))?;
-        let ari = asterisk.as_ref().map(|managed| managed.ari().clone());
+        let ari = match (&asterisk, &scenario.asterisk.ari) {
+            (Some(managed), _) => Some(managed.ari().clone()),
+            // Without a service it is there for counting alone, and an account that is not given costs that alone.
+            (None, Some(url)) => external_ari(url).ok(),
+            (None, None) => None,
+        };
         let mut testbed = Testbed {
             program: plan.program.clone(),
             scenario: scenario.clone(),
