@@ -35,6 +35,7 @@ const OTHERS: [(&str, &str); 16] = [
     ("samples.bargein", "likewise"),
     ("samples.greeting", "likewise"),
     ("samples.signal_delay", "nobody played bursts"),
+    ("samples.speech_quality", "nobody read aloud"),
     ("verdict.gates.7.actual", "the gate on srd.p99, exact today"),
 ];
 
