@@ -138,12 +138,7 @@ impl Delivery<'_> {
         });
         let mut failed = Vec::new();
         raw.iter().for_each(|(name, bytes)| write(name, bytes, false));
-        let mut captures = Some(captures);
         for format in formats {
-            // Captures and audio are large: where the disk is full, the tables stand already.
-            if format != Format::Csv {
-                captures.take().into_iter().flatten().for_each(|(name, bytes)| write(name, bytes, true));
-            }
             match format {
                 Format::Html => self.display.stage("drawing the charts of report.html"),
                 Format::Png => self.display.stage("drawing the charts of plots/"),
@@ -154,7 +149,8 @@ impl Delivery<'_> {
                 Err(e) => failed.push(Err(e.into())),
             }
         }
-        captures.into_iter().flatten().for_each(|(name, bytes)| write(name, bytes, true));
+        // Captures and audio are large, and go last: where the disk is full, all else stands already.
+        captures.iter().for_each(|(name, bytes)| write(name, bytes, true));
         if self.source.is_none() {
             written.push(self.folder.write(manifest::NAME, &manifest.to_bytes()).map_err(Failure::from));
         }

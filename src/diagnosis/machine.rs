@@ -2,7 +2,7 @@
 
 use super::{Evidence, Finding, Seen, quoted};
 use crate::gate::{MachineLoad, Outcome};
-use crate::record::{Breakage, Death, Phase, TestedProcess};
+use crate::record::{Breakage, CallRecord, Death, Ending, LogLine, Phase, TestedProcess};
 
 /// Weight of what ends a run: it outranks all that follows from it.
 const ENDS_ALL: f64 = 2.0;
@@ -46,6 +46,40 @@ pub(super) fn died(seen: &Seen<'_>) -> Vec<Finding> {
         cure: cure.into(),
         weight: ENDS_ALL,
     }]
+}
+
+/// Asterisk's process is there and does nothing any more: it answers no BYE, and the service hears nothing of it.
+pub(super) fn stands_still(seen: &Seen<'_>) -> Vec<Finding> {
+    let Some((calls, said)) = stall(seen) else { return Vec::new() };
+    let name = "asterisk_stands_still";
+    vec![Finding {
+        seen: format!("the answer to BYE: {UNANSWERED}{}", quoted("the service's log", Some(said))),
+        cause: "Asterisk stood still: a lock that it waits for, or a stopped process or machine; over AudioSocket one call can \
+                stop all of it (asterisk#2089)"
+            .into(),
+        cure: format!(
+            "see the end of {} and, while it lasts, `core show locks` and `gdb -p PID`; run the same with service.media = \
+             \"rtp\"",
+            seen.log("asterisk.log")
+        ),
+        weight: ENDS_ALL,
+        ..seen.over(name, calls, "could not be hung up, for Asterisk had stopped answering")
+    }]
+}
+
+/// Begin of the reason of a call whose BYE nobody answered.
+const UNANSWERED: &str = "BYE was never answered";
+/// Words of the built-in service about a connection on which nothing comes, though nobody has closed it.
+const NOTHING_HEARD: &str = "the event connection is lost; connecting again: nothing heard";
+
+/// All calls that were to be hung up, if none could be, and what the service said about it.
+pub(super) fn stall<'a>(seen: &Seen<'a>) -> Option<(usize, &'a LogLine)> {
+    let said = super::said(&seen.observed.service_log, &[NOTHING_HEARD])?;
+    let is_left =
+        |call: &&CallRecord| call.ending == Ending::HangupFailed && call.reason.starts_with(UNANSWERED);
+    let left = seen.calls.iter().filter(is_left).count();
+    let is_alone = seen.environment.faults.is_empty() && seen.ended(Ending::Completed).is_empty();
+    (left > 0 && is_alone).then_some((left, said))
 }
 
 /// A machine that was full or disturbed, where the verdict suffers from it. The verdict's reasons say by whom and
@@ -101,5 +135,31 @@ fn stretches(seconds: &[u32]) -> String {
     match all.len().saturating_sub(MOST_STRETCHES) {
         0 => format!("{word} {told}"),
         more => format!("{word} {told} and {more} more times"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{found, healthy};
+    use super::*;
+
+    #[test]
+    fn an_asterisk_that_answers_nothing_any_more_is_told_before_what_follows() {
+        let mut run = healthy();
+        for call in &mut run.calls {
+            (call.ending, call.reason) = (Ending::HangupFailed, UNANSWERED.into());
+        }
+        let names =
+            |run: crate::record::Run| found(run).iter().map(|finding| finding.name).collect::<Vec<_>>();
+        assert_eq!(names(run.clone()), ["bye_failed"], "a Contact that leads nowhere looks like this");
+        let text = format!("2026-11-27T13:36:30Z WARN loadtest::service::app: {NOTHING_HEARD} for 10s");
+        run.environment.observed.service_log = vec![LogLine { text, count: 1, ..LogLine::default() }];
+        let first = found(run.clone()).remove(0);
+        assert_eq!(first.what, "all 10 calls could not be hung up, for Asterisk had stopped answering");
+        assert!(first.seen.contains("nothing heard for 10s"), "{}", first.seen);
+        assert_eq!(names(run.clone()), ["asterisk_stands_still"]);
+        // It answered some: it does not stand still.
+        run.calls[3].ending = Ending::Completed;
+        assert_eq!(names(run), ["bye_failed"]);
     }
 }

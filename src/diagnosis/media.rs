@@ -379,7 +379,7 @@ pub(super) fn cut(seen: &Seen<'_>) -> Vec<Finding> {
             ..seen.over("hung_up_unanswered", early.len(), "were hung up before they were answered")
         });
     }
-    if !refused.is_empty() && !is_planned {
+    if !refused.is_empty() && !is_planned && super::machine::stall(seen).is_none() {
         found.push(Finding {
             seen: format!("the answer to BYE{}", because(&refused)),
             cause: "the far end had forgotten the call, or the BYE went to an address that is not there"

@@ -63,8 +63,9 @@ enum Evidence {
 type Rule = fn(&Seen<'_>) -> Vec<Finding>;
 
 /// Rules in the order in which one explains the next: of findings of one weight the first goes first.
-const RULES: [Rule; 23] = [
+const RULES: [Rule; 24] = [
     machine::died,
+    machine::stands_still,
     connection::unreachable,
     signalling::unreadable,
     signalling::unanswered,

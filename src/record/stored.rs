@@ -295,7 +295,9 @@ where
     let row = |row: Result<StringRecord, csv::Error>| {
         let row = row.map_err(damaged)?;
         let mut cells = heads.iter().zip(&row).filter(|(head, _)| !WORDS.contains(head));
-        if let Some((head, cell)) = cells.find(|(_, cell)| cell.parse().is_ok_and(is_beyond)) {
+        if let Some((head, cell)) =
+            cells.find(|(head, cell)| cell.parse().is_ok_and(|n| is_impossible(head, n)))
+        {
             let line = row.position().map_or(0, Position::line);
             return Err(format!("{file} is damaged in line {line}: {head} is {cell}, beyond any run"));
         }
@@ -310,6 +312,16 @@ fn columns<T: Serialize + Default>() -> Result<StringRecord, csv::Error> {
     writer.serialize(T::default())?;
     let bytes = writer.into_inner().map_err(|error| error.into_error())?;
     csv::Reader::from_reader(bytes.as_slice()).headers().cloned()
+}
+
+/// True for a number that the column of that name cannot have.
+fn is_impossible(column: &str, number: f64) -> bool {
+    let range = match column {
+        "mos_lqo" => 1.0..=5.0,
+        "missing_ratio" | "peak" => 0.0..=1.0,
+        _ => -MOST..=MOST,
+    };
+    !range.contains(&number)
 }
 
 fn is_beyond(number: f64) -> bool {

@@ -59,7 +59,7 @@ pub(super) const LINES: [Line; 9] = [
             ("signal_delay.p95", "p95"),
             ("signal_delay.max", "max"),
             ("signal_delay.rejected_ratio", "not found"),
-            ("signal_delay.count", "of"),
+            ("signal_delay.count", "found"),
         ],
     ),
     (
@@ -69,7 +69,7 @@ pub(super) const LINES: [Line; 9] = [
             ("speech_quality.p50", "p50"),
             ("speech_quality.missing_ratio", "missing"),
             ("speech_quality.unscored_ratio", "no score"),
-            ("speech_quality.count", "of"),
+            ("speech_quality.count", "scored"),
         ],
     ),
     (

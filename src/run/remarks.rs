@@ -142,7 +142,7 @@ fn unplaced(scenario: &Scenario, calls: &[CallRecord]) -> Option<String> {
 /// Remarks on the connections of the calls' media between the built-in service and Asterisk. One that broke has ended its
 /// call, which is counted as dropped where the caller had not hung up.
 pub fn of_links(links: &ServiceLinks) -> Vec<String> {
-    let ServiceLinks { failed, stalled, queue_max, xoff, .. } = *links;
+    let ServiceLinks { failed, stalled, strangers, queue_max, xoff, .. } = *links;
     let media = |count| counted(count, "media connection");
     let mut remarks = Vec::new();
     if stalled > 0 {
@@ -156,6 +156,13 @@ pub fn of_links(links: &ServiceLinks) -> Vec<String> {
         remarks.push(format!(
             "{} of the service's to Asterisk could not be opened: see Asterisk's log, and its HTTP server's limit of sessions",
             media(failed)
+        ));
+    }
+    if strangers > 0 {
+        remarks.push(format!(
+            "{} to the service's port of AudioSocket named none of its calls: somebody else connects there, and a flood of \
+             them holds calls up",
+            counted(strangers, "connection")
         ));
     }
     if queue_max >= LONG_QUEUE {
@@ -254,6 +261,8 @@ mod tests {
         let quiet = ServiceLinks { connected: 50, silence: 9, queue_max: 4, ..ServiceLinks::default() };
         assert_eq!(of_links(&quiet), [""; 0]);
         let said = |links: ServiceLinks| of_links(&links).join("|");
+        let strange = said(ServiceLinks { strangers: 3584, ..quiet });
+        assert!(strange.starts_with("3,584 connections to the service's port of AudioSocket"), "{strange}");
         let queue = said(ServiceLinks { queue_max: 18, ..quiet });
         assert!(
             queue.contains("up to 18 packets (360 ms)") && queue.contains("no faster than that"),

@@ -3,7 +3,7 @@
 //! AudioSocket and WebSocket are streams over TCP, and a service that talks has a clock of its own on every way. Each
 //! call's task waits for its connection, carries frames, and hands its counts back at its end, as the reflector does.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::AtomicU32;
@@ -11,9 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use super::delay::Hold;
 use super::link::audiosocket::AudioSocket;
@@ -173,24 +172,30 @@ async fn listen(ip: std::net::IpAddr, ports: PortRange) -> io::Result<TcpListene
 
 /// Takes connections, and hands each to the call that it names.
 async fn accept(listener: TcpListener, waiting: Arc<Waiting>, shared: Arc<LinkShared>) {
-    let unnamed = Arc::new(Semaphore::new(MOST_UNNAMED));
     let mut greetings = JoinSet::new();
+    // Those that have not named their call yet, the oldest first.
+    let mut unnamed: VecDeque<AbortHandle> = VecDeque::new();
     loop {
         while greetings.try_join_next().is_some() {}
         let Ok((stream, from)) = listener.accept().await else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        // A flood of connections that name no call is not to keep memory.
-        let Ok(permit) = unnamed.clone().try_acquire_owned() else { continue };
+        // A flood of connections that name no call is not to keep memory. Asterisk names it at once: the oldest goes.
+        unnamed.retain(|greeting| !greeting.is_finished());
+        if unnamed.len() >= MOST_UNNAMED
+            && let Some(oldest) = unnamed.pop_front()
+        {
+            oldest.abort();
+            shared.totals.links(|links| links.strangers += 1);
+        }
         let (waiting, shared) = (waiting.clone(), shared.clone());
-        greetings.spawn(async move {
-            let _permit = permit;
+        unnamed.push_back(greetings.spawn(async move {
             if let Err(why) = greet(stream, &waiting).await {
                 tracing::debug!(%from, why, "a connection for AudioSocket is closed");
                 shared.totals.links(|links| links.strangers += 1);
             }
-        });
+        }));
     }
 }
 

@@ -19,7 +19,7 @@ const EXACT_TODAY: [&str; 4] =
 const OF_THREE_DIGITS: f64 = 1e-3;
 
 /// Places in `summary.json` that differ besides, each with its reason. `*` is any one key or index.
-const OTHERS: [(&str, &str); 16] = [
+const OTHERS: [(&str, &str); 17] = [
     ("findings", "nothing was diagnosed"),
     ("environment.leaks.parts.*.tolerated", "nothing is tolerated"),
     ("verdict.distrust", "doubt was called so"),
@@ -35,6 +35,7 @@ const OTHERS: [(&str, &str); 16] = [
     ("samples.bargein", "likewise"),
     ("samples.greeting", "likewise"),
     ("samples.signal_delay", "nobody played bursts"),
+    ("samples.speech_quality", "nobody read aloud"),
     ("verdict.gates.7.actual", "the gate on srd.p99, exact today"),
 ];
 
