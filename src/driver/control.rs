@@ -17,7 +17,7 @@ use super::wire::Wire;
 use super::{DriverConfig, DriverError, Progress, Recorded, Stop};
 use crate::clock::{self, Timeline};
 use crate::load::{self, Agent, AgentOutput, Input, Names, Output, Registrations};
-use crate::measure::MOST_WINDOWS;
+use crate::measure::{MOST_WINDOWS, Share};
 use crate::net::ports::{PortPool, TakeError};
 use crate::net::udp;
 use crate::record::{CallRecord, FirstCall};
@@ -104,6 +104,7 @@ pub async fn run(
     let lane = LaneConfig {
         rules: placing::rules(&config, epoch),
         spread: config.scenario.media.phase == Phasing::Staggered,
+        share: Share::default(),
         timeline,
         impair: config.scenario.impair.clone(),
         scheduling: config.scheduling.clone(),
@@ -111,7 +112,9 @@ pub async fn run(
         dead_after: config.scenario.load.dead_after.0,
     };
     let environment = std::mem::take(&mut config.environment);
-    let mut media = Media::start(lane, config.watched.clone(), environment, None)?;
+    let cpus = config.scheduling.usable(environment.cpus);
+    let lanes = config.scenario.driver.lanes.count(cpus, config.scenario.calls());
+    let mut media = Media::start((lanes, lane), config.watched.clone(), environment, None)?;
     let (taping, tapes) = Taping::start(config.scenario, config.run_id, epoch, wire.local());
     (media.tapes, media.script) = (tapes, config.script.clone());
     let mut reach = Reach::new(config.scenario.sip.local, config.target.ip());
@@ -369,7 +372,7 @@ impl LoadIo<'_> {
                 self.media.change_call(call, format, &answer, at);
             }
             Output::ReopenMedia { call, at } => self.media.reopen_call(call, at),
-            Output::StopMedia(call) => self.media.lane.stop_call(call, self.now()),
+            Output::StopMedia(call) => self.media.lanes.stop_call(call, self.now()),
             Output::Window { from, to } => {
                 self.media.window.set(from, to);
                 // Faults and gates count from the first.
@@ -456,7 +459,7 @@ impl LoadIo<'_> {
                 self.enter(*record);
             }
         }
-        let Media { mut book, window, .. } = self.media;
+        let Media { mut book, window, lanes, .. } = self.media;
         let environment = &mut book.run.environment;
         let stages = self.control.stages();
         environment.calls_at_start = stages.first().map_or(0, |stage| stage.calls_at_start);
@@ -491,7 +494,7 @@ impl LoadIo<'_> {
             sip_reopened: counts.reopened,
             sip_broken: self.wire.first_broken(),
             sip_other_transport: self.trace.other_transport,
-            run: book.finish(ended_at, window.bounds()),
+            run: book.finish(ended_at, window.bounds(), lanes.dealt()),
         }
     }
 }

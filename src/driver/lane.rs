@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::pacer::{PacedStream, Pacer, PacerCommand};
+use super::received::Direct;
 use super::receiver::{MediaChange, ReceiverCommand, Receiving, STALL};
 use super::talking::{Ear, Talker};
 use super::tape::StreamTapes;
@@ -17,8 +18,8 @@ use crate::clock::Timeline;
 use crate::conversation::Spoken;
 use crate::impair::{DelayLine, Direction, ImpairCounts, Impairer, stream_seed};
 use crate::measure::{
-    Class, Heartbeat, Listened, MediaSecond, ReceivedEcho, Rules, SourceLatch, Sources, StreamReceiver,
-    StreamReport, StreamSent, Window,
+    Class, Heartbeat, Listened, MediaSecond, ReceivedEcho, Rules, Share, SourceLatch, Sources,
+    StreamReceiver, StreamReport, StreamSent, Window,
 };
 use crate::net::poller::{Poller, Waker};
 use crate::rtp::Format;
@@ -31,8 +32,10 @@ use crate::stamp::Stamp;
 /// Events of the media threads.
 #[derive(Debug)]
 pub(super) enum LaneEvent {
-    /// Counts of a second: of its sending, or of the receiver thread's own work.
+    /// Counts of a second of sending.
     Second(Box<MediaSecond>),
+    /// Counts of a second of the receiver thread's own work.
+    Read(Box<MediaSecond>),
     /// A second is settled: each of its packets is back or lost. Its sending came before.
     Settled(Box<MediaSecond>),
     /// A call's stream has been stopped.
@@ -50,9 +53,12 @@ pub(super) enum LaneEvent {
 }
 
 /// Settings of a lane.
+#[derive(Clone)]
 pub(super) struct LaneConfig {
     pub rules: Rules,
     pub spread: bool,
+    /// Its part of the streams.
+    pub share: Share,
     pub timeline: Timeline,
     pub impair: Impair,
     /// Priority and CPUs of both threads, as found to be permitted.
@@ -68,6 +74,8 @@ pub(super) struct MediaPath {
     pub socket: Arc<UdpSocket>,
     pub to: SocketAddr,
     pub latch: SourceLatch,
+    /// The socket is connected to there already.
+    pub is_direct: bool,
     /// Keys, where it is not plain.
     pub keys: Option<KeyPair>,
     /// The far end wants nothing for now.
@@ -107,7 +115,7 @@ impl Lane {
         window: Arc<Window>,
         echoes: Option<tokio::sync::mpsc::Sender<ReceivedEcho>>,
     ) -> io::Result<(Lane, UnboundedReceiver<LaneEvent>)> {
-        let LaneConfig { rules, spread, timeline, .. } = config;
+        let LaneConfig { rules, spread, share, timeline, .. } = config;
         let (events, inbox) = unbounded_channel();
         let (to_pacer, commands) = channel();
         let (to_receiver, orders) = channel();
@@ -115,6 +123,7 @@ impl Lane {
         let pacer = Pacer {
             rules,
             spread,
+            share,
             window: window.clone(),
             commands,
             events: events.clone(),
@@ -156,7 +165,8 @@ impl Lane {
         let key = self.rules.key;
         let ssrc = key.run_id.rotate_left(16) ^ call_id.wrapping_mul(0x9E37_79B9);
         let sender = StreamSender::new(key, call_id, ssrc, format);
-        let MediaPath { socket, to, latch, keys, is_on_hold, tapes, talk } = path;
+        let MediaPath { socket, to, latch, is_direct, keys, is_on_hold, tapes, talk } = path;
+        let direct = Direct::new(is_direct);
         let (talker, ear) = talk.unzip();
         let mut stream = Box::new(StreamReceiver::new(self.rules, call_id, class, format, counts_from));
         if is_on_hold {
@@ -178,12 +188,14 @@ impl Lane {
             impairer: back.map(Box::new),
             tape: received,
             ear: ear.map(Box::new),
+            direct: direct.clone(),
         });
         let paced = PacedStream {
             call_id,
             class,
             socket,
             to,
+            direct,
             sender,
             talker: talker.map(Box::new),
             srtp: keys.as_ref().map(|keys| SrtpSender::new(&keys.ours)),
@@ -218,10 +230,15 @@ impl Lane {
         self.tell_receiver(ReceiverCommand::Finish { call_id, sent, stopped_at });
     }
 
-    /// Ends both threads; their last events come before this returns.
-    pub fn shut_down(&mut self) {
+    /// Tells both threads to end.
+    pub fn tell_to_end(&self) {
         let _ = self.to_pacer.send(PacerCommand::Shutdown);
         self.tell_receiver(ReceiverCommand::Shutdown);
+    }
+
+    /// Ends both threads; their last events come before this returns.
+    pub fn shut_down(&mut self) {
+        self.tell_to_end();
         for thread in self.threads.drain(..) {
             // A panic has been told by `LaneEvent::Died`.
             let _ = thread.join();

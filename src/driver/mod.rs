@@ -5,6 +5,8 @@
 mod book;
 mod control;
 mod lane;
+mod lane_book;
+mod lanes;
 mod lookups;
 mod media;
 mod monitor;

@@ -36,7 +36,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use crate::talk::TalkSettings;
-use crate::values::{HostPort, MediaWay, PortRange, Rate, Realtime, Span};
+use crate::values::{HostPort, Lanes, MediaWay, PortRange, Rate, Realtime, Span};
 pub use call_duration::{CallDuration, LONGEST_IN_MEANS};
 pub use capture::Capture;
 pub use error::{MOST_SHOWN, Problem, ScenarioError};
@@ -339,6 +339,10 @@ pub struct Media {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Driver {
+    /// Lanes that send and receive the calls' media, each a pacer and a receiver with threads of their own. `"auto"`: one
+    /// less than CPUs, at least one, and no more than one for each 250 calls.
+    #[cfg_attr(test, schemars(extend("examples" = [2])))]
+    pub lanes: Lanes,
     /// Priority of the media threads. `"auto"`: a raised one (nice -15) where the kernel permits it; `true`: real time
     /// (SCHED_FIFO), and a warning where it is refused; `false`: as everybody's.
     pub realtime: Realtime,

@@ -1,6 +1,7 @@
 //! Small values as people write and read them: `5m`, `10/s`, `0.1%`, `21000-31000`, a figure with its unit.
 
 mod figure;
+mod lanes;
 mod media_way;
 mod ns;
 mod realtime;
@@ -9,6 +10,7 @@ mod uuid;
 mod visible;
 
 pub use figure::{Unit, Value, counted, show};
+pub use lanes::{Lanes, MOST_LANES};
 pub use media_way::MediaWay;
 pub use ns::Ns;
 pub use realtime::Realtime;

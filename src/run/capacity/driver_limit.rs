@@ -125,6 +125,7 @@ async fn against_echo(
         environment,
         target: echo.local_addr(),
         streams,
+        lanes: scenario.driver.lanes,
         duration: TRIAL,
         interval: scenario.media.ptime.0,
         late_after: scenario.measure.late_after.0,
