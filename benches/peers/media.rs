@@ -86,7 +86,7 @@ fn figures(cpu: [f64; 2], took: f64, [sent, read]: [f64; 2], lost: u64) -> Value
 }
 
 fn by_loadtest(streams: u32, lanes: u32, span: Duration) -> Outcome<Value> {
-    let echo = EchoServer::start((Ipv4Addr::LOCALHOST, 0).into())?;
+    let echo = EchoServer::with_lanes((Ipv4Addr::LOCALHOST, 0).into(), lanes)?;
     let (_stop, stop) = tokio::sync::watch::channel(loadtest::driver::Stop::No);
     let config = PingConfig {
         environment: Environment::default(),
@@ -114,7 +114,7 @@ fn by_loadtest(streams: u32, lanes: u32, span: Duration) -> Outcome<Value> {
 }
 
 fn by_bare(streams: u32, lanes: u32, span: Duration) -> Outcome<Value> {
-    let echo = EchoServer::start((Ipv4Addr::LOCALHOST, 0).into())?;
+    let echo = EchoServer::with_lanes((Ipv4Addr::LOCALHOST, 0).into(), lanes)?;
     let ended = Arc::new(AtomicBool::new(false));
     let mut threads = Vec::new();
     for lane in 0..lanes {

@@ -32,8 +32,24 @@ pub const fn buffer_for(packets_per_second: usize) -> usize {
 /// # Errors
 /// Errors of the system calls; `AddrInUse` when another program holds the port.
 pub fn bind_stamped(address: SocketAddr, receive_buffer: usize) -> io::Result<UdpSocket> {
+    bind(address, receive_buffer, false)
+}
+
+/// The same on a port that several sockets of this program share (SO_REUSEPORT): each has the datagrams of its own
+/// senders.
+///
+/// # Errors
+/// As [`bind_stamped`].
+pub fn bind_shared(address: SocketAddr, receive_buffer: usize) -> io::Result<UdpSocket> {
+    bind(address, receive_buffer, true)
+}
+
+fn bind(address: SocketAddr, receive_buffer: usize, is_shared: bool) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
+    if is_shared {
+        setsockopt(&socket, sockopt::ReusePort, &true)?;
+    }
     if setsockopt(&socket, sockopt::RcvBufForce, &receive_buffer).is_err() {
         socket.set_recv_buffer_size(receive_buffer)?;
     }

@@ -12,6 +12,7 @@ mod headline;
 mod html;
 mod json;
 mod junit;
+mod lanes;
 mod markdown;
 mod openmetrics;
 pub mod side_by_side;

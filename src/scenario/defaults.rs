@@ -12,7 +12,7 @@ use crate::gate::Limits;
 use crate::rtp::srtp::Suite;
 use crate::rtp::{Codec, MediaSource};
 use crate::search::{Kind, Settings};
-use crate::values::{MediaWay, Percent, PortRange, Ramp, Rate, Realtime, Span};
+use crate::values::{Lanes, MediaWay, Percent, PortRange, Ramp, Rate, Realtime, Span};
 
 pub(super) const fn ms(ms: u64) -> Span {
     Span(Duration::from_millis(ms))
@@ -60,6 +60,7 @@ impl Default for Service {
             delay_per_call: None,
             media: MediaWay::Rtp,
             talk: None,
+            lanes: Lanes::Auto,
             realtime: Realtime::Auto,
             cpus: Vec::new(),
         }

@@ -184,7 +184,11 @@ pub struct Service {
     /// is known, to try searches on. Absent: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay_per_call: Option<Span>,
-    /// Priority of the thread of the built-in service that sends the calls' media back: as `driver.realtime`.
+    /// Lanes of the built-in service that send the calls' media back, each a thread. `"auto"`: one less than CPUs, at
+    /// least one.
+    #[cfg_attr(test, schemars(extend("examples" = [2])))]
+    pub lanes: Lanes,
+    /// Priority of the threads of the built-in service that send the calls' media back: as `driver.realtime`.
     pub realtime: Realtime,
     /// CPUs that a service which the run starts keeps to, by number; an empty list is any.
     #[cfg_attr(test, schemars(extend("examples" = [[1]])))]
