@@ -132,3 +132,55 @@ impl LaneBook {
         records.collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::impair::ImpairCounts;
+
+    fn second(number: u32, sent: u64, cpu: f64) -> Box<MediaSecond> {
+        let mut second = MediaSecond::new(number);
+        second.record.measured_sent = sent;
+        second.record.socket_drops = sent / 10;
+        second.record.cpu_busiest_thread = Some(cpu);
+        (second.measured_received, second.measured_late) = (sent, 1);
+        second.latencies.record_n(Series::SendLateness, Scope::Measured, sent * 1_000_000, 100);
+        second
+    }
+
+    #[test]
+    fn a_second_is_settled_when_every_lane_says_so_however_far_apart() {
+        let mut book = LaneBook::new(2);
+        assert!(book.settle(&second(0, 5, 0.0)).is_none() && book.settle(&second(1, 6, 0.0)).is_none());
+        let settled = book.settle(&second(0, 7, 0.0)).expect("both");
+        assert_eq!((settled.received, settled.late), (12, 2));
+        assert_eq!(book.settle(&second(1, 1, 0.0)).map(|settled| settled.received), Some(7));
+        assert!(book.open.is_empty());
+        assert_eq!(LaneBook::new(1).settle(&second(3, 4, 0.0)).map(|settled| settled.received), Some(4));
+    }
+
+    #[test]
+    fn each_lane_keeps_its_own_figures_and_one_alone_has_no_table() {
+        let mut book = LaneBook::new(2);
+        let is_held = |second: u32| second > 0;
+        for (lane, number, sent, cpu) in [(0, 0, 10, 0.9), (0, 1, 20, 0.2), (0, 2, 30, 0.4), (1, 1, 40, 0.1)]
+        {
+            for event in [LaneEvent::Second, LaneEvent::Read, LaneEvent::Settled] {
+                book.note(lane, &event(second(number, sent, cpu)), is_held);
+            }
+        }
+        let impaired = ImpairCounts::default();
+        book.note(1, &LaneEvent::PacerDone { skipped: 3, unsent: 2, impaired }, is_held);
+        book.note(7, &LaneEvent::Died("pacer"), is_held);
+        let [one, two] = book.finish(&[4, 5]).try_into().expect("two");
+        assert_eq!((one.lane, one.calls, one.sent, one.received, one.socket_drops), (0, 4, 60, 60, 6));
+        assert_eq!((two.lane, two.calls, two.sent, two.skipped, two.unsent), (1, 5, 40, 3, 2));
+        let near = |a: Option<f64>, b: f64| a.is_some_and(|a| (a - b).abs() < b / 100.0);
+        assert!(near(one.pacer_cpu, 0.3) && near(one.receiver_cpu_max, 0.4), "{one:?}");
+        assert!(
+            near(one.send_lateness_max_ms, 30.0) && near(two.send_lateness_p99_ms, 40.0),
+            "{one:?} {two:?}"
+        );
+        assert!(LaneBook::new(1).finish(&[9]).is_empty());
+    }
+}

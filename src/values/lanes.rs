@@ -98,7 +98,7 @@ impl schemars::JsonSchema for Lanes {
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
             "title": "whole number or \"auto\"",
-            "oneOf": [{ "const": "auto" }, { "type": "integer", "minimum": 1, "maximum": MOST_LANES }],
+            "anyOf": [{ "const": "auto" }, { "type": "integer", "minimum": 1, "maximum": MOST_LANES }],
         })
     }
 }
