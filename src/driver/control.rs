@@ -5,7 +5,6 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::lane::LaneConfig;
 use super::lookups::{Lookups, Received};
 use super::media::{CallMedia, Media, RECEIVE_BUFFER};
 use super::placing::{self, call_id};
@@ -17,13 +16,13 @@ use super::wire::Wire;
 use super::{DriverConfig, DriverError, Progress, Recorded, Stop};
 use crate::clock::{self, Timeline};
 use crate::load::{self, Agent, AgentOutput, Input, Names, Output, Registrations};
-use crate::measure::{MOST_WINDOWS, Share};
+use crate::measure::MOST_WINDOWS;
 use crate::net::ports::{PortPool, TakeError};
 use crate::net::udp;
 use crate::record::{CallRecord, FirstCall};
 use crate::rtp::Format;
 use crate::rtp::srtp::Keys;
-use crate::scenario::{MOST_STAGES, Phasing};
+use crate::scenario::MOST_STAGES;
 use crate::sip::sdp::Answer;
 use crate::sip::{Heard, Message, Unreadable};
 use crate::stamp::Stamp;
@@ -101,20 +100,9 @@ pub async fn run(
         registering::play(all, sip, &timeline, config.stop.clone(), is_done).await;
     }
     let epoch = timeline.now();
-    let lane = LaneConfig {
-        rules: placing::rules(&config, epoch),
-        spread: config.scenario.media.phase == Phasing::Staggered,
-        share: Share::default(),
-        timeline,
-        impair: config.scenario.impair.clone(),
-        scheduling: config.scheduling.clone(),
-        streams: config.scenario.calls(),
-        dead_after: config.scenario.load.dead_after.0,
-    };
+    let lanes = placing::lanes(&config, epoch, timeline);
     let environment = std::mem::take(&mut config.environment);
-    let cpus = config.scheduling.usable(environment.cpus);
-    let lanes = config.scenario.driver.lanes.count(cpus, config.scenario.calls());
-    let mut media = Media::start((lanes, lane), config.watched.clone(), environment, None)?;
+    let mut media = Media::start(lanes, config.watched.clone(), environment, None)?;
     let (taping, tapes) = Taping::start(config.scenario, config.run_id, epoch, wire.local());
     (media.tapes, media.script) = (tapes, config.script.clone());
     let mut reach = Reach::new(config.scenario.sip.local, config.target.ip());

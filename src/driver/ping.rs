@@ -83,18 +83,7 @@ pub async fn ping(mut config: PingConfig) -> Result<Run, DriverError> {
     let lanes = config.lanes.count(cpus, config.streams);
     let nothing = watch::channel(Watched::default()).1;
     let mut media = Media::start((lanes, lane), nothing, config.environment, config.echoes)?;
-    let any: IpAddr = match config.target {
-        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let way = (SocketAddr::new(any, 0), config.target);
-    let format = Format::of(Codec::default(), config.interval);
-    for n in 0..config.streams {
-        let socket = media.start_stream(n, Class::Call, format, way, epoch);
-        let socket =
-            socket.map_err(|error| DriverError::Start(format!("send to {}", config.target), error))?;
-        media.calls.insert(n, CallMedia::new(socket, epoch));
-    }
+    start_streams(&mut media, (config.streams, config.target), config.interval, epoch)?;
     let begin = timeline.now() + NOTICE;
     let mut end = begin + config.duration;
     media.window.set(begin, end);
@@ -135,6 +124,27 @@ pub async fn ping(mut config: PingConfig) -> Result<Run, DriverError> {
     book.run.environment.calls_at_start = config.streams;
     book.run.environment.clock_step_ns = timeline.step_ns();
     Ok(book.finish(ended_at, window.bounds(), lanes.dealt()))
+}
+
+/// Starts the streams, each from a port of its own.
+fn start_streams(
+    media: &mut Media,
+    (streams, target): (u32, SocketAddr),
+    interval: Duration,
+    epoch: Stamp,
+) -> Result<(), DriverError> {
+    let any: IpAddr = match target {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let way = (SocketAddr::new(any, 0), target);
+    let format = Format::of(Codec::default(), interval);
+    for n in 0..streams {
+        let socket = media.start_stream(n, Class::Call, format, way, epoch);
+        let socket = socket.map_err(|error| DriverError::Start(format!("send to {target}"), error))?;
+        media.calls.insert(n, CallMedia::new(socket, epoch));
+    }
+    Ok(())
 }
 
 /// Enters the record of a stream that is over.

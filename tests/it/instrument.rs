@@ -129,7 +129,8 @@ fn two_lanes_count_what_one_does_and_each_has_figures_of_its_own() {
     let runs = [1, 2].map(|lanes| {
         let place = Place::new();
         let lanes = [format!("driver.lanes={lanes}"), format!("service.lanes={lanes}")];
-        let set = [&lanes[0], &lanes[1], "load.duration=3s", "measure.control_streams=2", COUNTS];
+        let set =
+            [lanes[0].as_str(), lanes[1].as_str(), "load.duration=3s", "measure.control_streams=2", COUNTS];
         ends_with(&mut place.run("smoke", &set), 0);
         place
     });
