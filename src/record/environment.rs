@@ -6,7 +6,8 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Breakage, FaultRecord, Leaks, Observed, Offered, RegisterRecord, ServiceRecord, StageRecord, Suppressed,
+    Breakage, FaultRecord, LaneRecord, Leaks, Observed, Offered, RegisterRecord, ServiceRecord, StageRecord,
+    Suppressed,
 };
 use crate::values::{Unit, Value, counted, show};
 
@@ -171,6 +172,9 @@ pub struct Environment {
     /// Counts of the registrations; absent where the scenario wants none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub register: Option<RegisterRecord>,
+    /// Figures of each media lane of the driver; absent where it had one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lanes: Vec<LaneRecord>,
     /// Remarks on the run: warnings of Asterisk's log, measurements that were not available.
     pub remarks: Vec<String>,
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{headline, stages, words};
+use super::{headline, lanes, stages, words};
 use crate::diagnosis::{Finding, findings};
 use crate::gate::{Outcome, Verdict};
 use crate::metrics::Summary;
@@ -34,6 +34,7 @@ pub(super) fn page(summary: &Summary, verdict: &Verdict) -> String {
         let _ = writeln!(text, "{}\n", known.join(" · "));
     }
     stages(&mut text, summary);
+    lanes(&mut text, summary);
     if let Some(explanation) = &summary.explanation {
         let _ = writeln!(text, "{}\n", escape(explanation));
     }
@@ -106,6 +107,16 @@ fn stages(text: &mut String, summary: &Summary) {
         let cells: Vec<_> = row.shown().iter().map(|cell| escape(cell)).collect();
         let cells = cells.join(" | ");
         let _ = writeln!(text, "| {} | {} | {} | {cells} |", row.number, row.load, row.window);
+    }
+    text.push('\n');
+}
+
+fn lanes(text: &mut String, summary: &Summary) {
+    let Some(rows) = lanes::table(summary) else { return };
+    let _ = writeln!(text, "| lane of the driver | {} |", lanes::HEADS.join(" | "));
+    let _ = writeln!(text, "|---|{}", "---:|".repeat(lanes::HEADS.len()));
+    for row in &rows {
+        let _ = writeln!(text, "| {} | {} |", row.number, row.cells.join(" | "));
     }
     text.push('\n');
 }

@@ -15,7 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 
-use super::{Failure, headline, json, stages, words};
+use super::{Failure, headline, json, lanes, stages, words};
 use crate::diagnosis::{Finding, findings};
 use crate::gate::{Extent, Outcome, Verdict};
 use crate::metrics::{Group, Metric, Statistic, Summary, catalogue};
@@ -41,6 +41,7 @@ struct ReportPage<'a> {
     endings: Option<String>,
     headline: Vec<Card<'a>>,
     stages: Option<stages::Table<'a>>,
+    lanes: Option<Vec<lanes::Row>>,
     packets: Vec<LatencyRow<'a>>,
     signalling: Vec<LatencyRow<'a>>,
     instrument: Vec<LatencyRow<'a>>,
@@ -114,6 +115,7 @@ pub(super) fn page(summary: &Summary, verdict: &Verdict, scenario: &str) -> Resu
         endings: endings(summary),
         headline: cards(summary),
         stages: stages::table(summary),
+        lanes: lanes::table(summary),
         packets,
         signalling: figures::latencies(summary, &catalogue::SIGNALLING),
         instrument,

@@ -4,7 +4,7 @@ mod tables;
 
 use std::fmt::Write as _;
 
-use super::{headline, stages, words};
+use super::{headline, lanes, stages, words};
 use crate::analysis::fault::Recovery;
 use crate::diagnosis::{self, Finding};
 use crate::gate::{GateResult, Outcome, Verdict};
@@ -36,6 +36,7 @@ pub fn summary(summary: &Summary, verdict: &Verdict, look: Look<'_>) -> String {
     let remark = |remark: &String| ("  ".into(), remark.clone(), false);
     list(&mut text, pen, "Remarks", summary.environment.remarks.iter().map(remark).collect());
     stages(&mut text, pen, summary);
+    lanes(&mut text, pen, summary);
     gates(&mut text, pen, verdict);
     head(&mut text, pen, summary, verdict);
     figures(&mut text, pen, summary);
@@ -129,6 +130,17 @@ fn stages(text: &mut String, pen: Pen, summary: &Summary) {
         let figures: Vec<_> =
             table.heads.iter().zip(row.shown()).map(|(head, shown)| format!("{head} {shown}")).collect();
         paragraph(text, "     ", &figures.join(" · "), str::to_string);
+    }
+}
+
+/// A paragraph a lane.
+fn lanes(text: &mut String, pen: Pen, summary: &Summary) {
+    let Some(rows) = lanes::table(summary) else { return };
+    let _ = writeln!(text, "\n{}", pen.bold("Lanes of the driver"));
+    for row in &rows {
+        let figures: Vec<_> =
+            lanes::HEADS.iter().zip(&row.cells).map(|(head, shown)| format!("{head} {shown}")).collect();
+        paragraph(text, &format!("  {}  ", row.number), &figures.join(" · "), str::to_string);
     }
 }
 
