@@ -136,7 +136,7 @@ fn two_lanes_count_what_one_does_and_each_has_figures_of_its_own() {
     });
     let counts = |place: &Place| {
         let names =
-            ["calls.answered", "packets.sent", "packets.received", "loss.count", "control.sent_count"];
+            ["calls.answered_count", "packets.sent", "packets.received", "loss.count", "control.sent_count"];
         names.map(|name| place.count(name))
     };
     let [one, two] = [&runs[0], &runs[1]].map(counts);
