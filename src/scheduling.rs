@@ -82,6 +82,11 @@ impl Scheduling {
         pinned
     }
 
+    /// CPUs that this leaves, of `allowed` that the process may use.
+    pub fn usable(&self, allowed: u32) -> u32 {
+        if self.cpus.is_empty() { allowed } else { self.cpus.len() as u32 }
+    }
+
     /// Makes the process that `command` starts keep to the CPUs. The priority is no matter of a whole process: most
     /// of its threads do nothing urgent.
     pub fn pin_process(&self, command: &mut Command) {

@@ -5,6 +5,7 @@
 
 mod floor;
 mod grid;
+mod media;
 mod roundtrip;
 mod table;
 
@@ -56,6 +57,18 @@ enum Command {
         #[arg(long)]
         seconds: u64,
     },
+    /// CPU a packet of our media lanes, beside a bare sender and a bare reader on the same sockets.
+    Media {
+        #[arg(long)]
+        streams: u32,
+        #[arg(long, default_value_t = 1)]
+        lanes: u32,
+        #[arg(long)]
+        seconds: u64,
+        /// The bare pair goes first.
+        #[arg(long)]
+        bare_first: bool,
+    },
     /// The least that measures a round trip: one thread that waits, sends, and waits for the answer.
     Roundtrip {
         /// An echo of RTP.
@@ -81,6 +94,9 @@ fn main() -> ExitCode {
                 .map(|figures| println!("{figures}"))
         }
         Command::Send { to, streams, seconds } => floor::send(to, streams, seconds),
+        Command::Media { streams, lanes, seconds, bare_first } => {
+            media::measure(streams, lanes, seconds, bare_first).map(|figures| println!("{figures}"))
+        }
         Command::Roundtrip { to, seconds, kernel } => {
             roundtrip::measure(to, seconds * 50, ms(20), kernel).map(|figures| println!("{figures}"))
         }

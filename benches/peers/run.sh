@@ -11,6 +11,8 @@ peers=$root/target/release/examples/peers
 seconds=${BENCH_SECONDS:-20}              # measured, of each contestant in each round
 rounds=${BENCH_ROUNDS:-3}
 streams=${BENCH_STREAMS:-200}             # of the pacing part
+media_streams=${BENCH_MEDIA_STREAMS:-200 1000 2000}   # of the bare sender and reader
+media_lanes=${BENCH_MEDIA_LANES:-1 2}
 limit_calls=${BENCH_LIMIT_CALLS:-1000}
 limit_seconds=${BENCH_LIMIT_SECONDS:-60}
 base=${BENCH_PORT:-36000}                 # the first of five UDP ports on the loopback interface
@@ -140,6 +142,20 @@ pacing() {
     done
 }
 
+# --- What the kernel asks for ----------------------------------------------------------------------
+
+media() {
+    local round=$1 count lanes first=()
+    if ((round % 2 == 1)); then first=(--bare-first); fi
+    for count in $media_streams; do
+        for lanes in $media_lanes; do
+            say "round $round: $count streams on $lanes lanes, bare and ours"
+            guarded "$peers" media --streams "$count" --lanes "$lanes" --seconds "$seconds" \
+                ${first[@]+"${first[@]}"} >"$results/media-$count-$lanes.$round.json" || die "the lanes failed"
+        done
+    done
+}
+
 # --- Transports -----------------------------------------------------------------------------------
 
 # transport WHO: the keys that make the same calls go over it.
@@ -203,7 +219,7 @@ page() {
 
 Written by \`make bench\` on $(date -u '+%Y-%m-%d %H:%M UTC'). Repeat it with
 
-    make bench                                        # about a quarter of an hour
+    make bench                                        # about half an hour
     make bench BENCH_SECONDS=5 BENCH_ROUNDS=1 BENCH_LIMIT_SECONDS=10    # a quick look
 
 Compare figures of one page only: on another machine, or another day, all of them are different.
@@ -228,6 +244,10 @@ $rounds rounds, of each contestant ${seconds} s in each.
   socket until the kernel throws them away, so its work is sending alone. The *bare sender* is the least
   that can pace: one thread in slots of 1 ms that sends packets made beforehand and reads nothing; its
   CPU is what the kernel alone asks for a packet sent.
+- **What the kernel asks for**: streams to a \`loadtest echo\` in the same program, by a *bare* sender (packets made
+  beforehand) and a *bare* reader (epoll and recvmmsg, kernel stamps, nothing looked at), and by our lanes, on the same
+  kind of sockets: one after the other, in turns. CPU of their threads alone, by /proc/self/task/TID/schedstat; the echo has
+  as many lanes, and its CPU is not counted. *Ratio*: our CPU a packet sent or read to the bare pair's.
 - **Transports**: $streams calls through an Asterisk that the run starts, which echoes them; SIP over UDP or TLS, media
   plain or under SRTP. CPU of the driver in the measured window, a packet sent or read. The same by hand, where the row
   \`cpu.driver_mean\` tells:
@@ -247,7 +267,7 @@ $(sed -n '/[^[:space:]]/s/^/    /p' "$work/hot_paths")
 EOT
 }
 
-for number in "$seconds" "$rounds" "$streams" "$limit_calls" "$limit_seconds" "$base"; do
+for number in $media_streams $media_lanes "$seconds" "$rounds" "$streams" "$limit_calls" "$limit_seconds" "$base"; do
     [[ $number =~ ^[1-9][0-9]{0,4}$ ]] || die "not a number from 1 to 99999: $number"
 done
 [[ $seconds -le 600 && $rounds -le 20 && $limit_seconds -le 3600 ]] || die "that would take days"
@@ -267,6 +287,7 @@ load_before=$(cut -d ' ' -f 1-3 /proc/loadavg)
 for ((round = 1; round <= rounds; round++)); do
     round_trips "$round"
     pacing "$round"
+    media "$round"
     transports "$round"
 done
 limit

@@ -26,6 +26,7 @@ pub fn write(folder: &Path) -> Outcome<String> {
     let mut text = String::new();
     round_trips(&mut text, &load)?;
     pacing(&mut text, &load)?;
+    media(&mut text, folder, &load)?;
     transports(&mut text, &load)?;
     limit(&mut text, &load("limit")?)?;
     Ok(text)
@@ -98,6 +99,50 @@ fn pacing(text: &mut String, load: &impl Fn(&str) -> Outcome<Rounds>) -> Outcome
         )?;
     }
     writeln!(text)?;
+    Ok(())
+}
+
+/// Our lanes beside a bare sender and a bare reader.
+fn media(text: &mut String, folder: &Path, load: &impl Fn(&str) -> Outcome<Rounds>) -> Outcome<()> {
+    let mut settings = Vec::new();
+    for file in fs::read_dir(folder)? {
+        let name = file?.file_name();
+        let parts = name.to_str().and_then(|name| name.strip_prefix("media-")?.strip_suffix(".1.json"));
+        if let Some((streams, lanes)) = parts.and_then(|parts| parts.split_once('-')) {
+            settings.push((streams.parse::<u32>()?, lanes.parse::<u32>()?));
+        }
+    }
+    settings.sort_unstable();
+    let mut rows = String::new();
+    for (streams, lanes) in settings {
+        let rounds = load(&format!("media-{streams}-{lanes}"))?;
+        let of = |who: &str| -> Rounds { rounds.iter().map(|round| round[who].clone()).collect() };
+        let (bare, ours) = (of("bare"), of("loadtest"));
+        let lost = |rounds: &Rounds| rounds.iter().filter_map(|r| number(r, "/lost")).sum::<f64>();
+        writeln!(
+            rows,
+            "| {streams} | {lanes} | {} + {} | {} + {} | {} | {} | {} | {} |",
+            middle(&bare, "/send_us", 2),
+            middle(&bare, "/read_us", 2),
+            middle(&ours, "/send_us", 2),
+            middle(&ours, "/read_us", 2),
+            ratio(&ours, &bare, "/send_us"),
+            ratio(&ours, &bare, "/read_us"),
+            ratio(&ours, &bare, "/handled_us"),
+            format_args!("{} / {}", lost(&bare), lost(&ours)),
+        )?;
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    writeln!(text, "### What the kernel asks for, and what we do\n")?;
+    writeln!(
+        text,
+        "| streams | lanes | bare, µs sent + read | loadtest, µs sent + read | ratio sent | ratio read | \
+         ratio of both | lost, bare / loadtest |"
+    )?;
+    writeln!(text, "|---:|---:|---:|---:|---:|---:|---:|---:|")?;
+    writeln!(text, "{rows}")?;
     Ok(())
 }
 

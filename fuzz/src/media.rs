@@ -102,7 +102,7 @@ pub fn stream(input: &[u8]) {
         // As the receiver thread does, with its own clock, which does not lie.
         tally.close_seconds(EPOCH + rules.ptime * packets, &mut settled);
     }
-    let _ = stream.is_complete(packets.into(), EPOCH, EPOCH);
+    let _ = stream.is_settled(packets.into());
     let report = stream.finish(&mut tally);
     let negative = tally.finish(settled);
     let totals = intervals.totals_among(|_| true);

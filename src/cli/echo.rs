@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use super::{Exit, Failure, say};
 use crate::echo::EchoServer;
 use crate::net::signals::Signals;
+use crate::values::Lanes;
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Example:\n  loadtest echo --listen 0.0.0.0:4000      on one machine\n  \
@@ -15,6 +16,9 @@ pub struct Args {
     /// Address to listen on; port 0 takes any free one.
     #[arg(long, default_value = "127.0.0.1:4000", value_name = "ADDRESS")]
     listen: SocketAddr,
+    /// Lanes that answer, each a thread: a number from 1 to 64, or auto, one less than CPUs.
+    #[arg(long, default_value = "1", value_name = "LANES")]
+    lanes: Lanes,
     /// Print nothing but warnings and errors.
     #[arg(long, short)]
     quiet: bool,
@@ -23,7 +27,9 @@ pub struct Args {
 /// Runs the subcommand until SIGTERM or Ctrl-C.
 pub async fn run(args: Args) -> Result<Exit, Failure> {
     let mut signals = Signals::to_end()?;
-    let echo = EchoServer::start(args.listen).map_err(|error| refused(args.listen, &error))?;
+    let cpus = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
+    let echo = EchoServer::with_lanes(args.listen, args.lanes.count(cpus, u32::MAX))
+        .map_err(|error| refused(args.listen, &error))?;
     let address = echo.local_addr();
     if !address.ip().to_canonical().is_loopback() {
         say::err(format_args!("warning: {address} is not a loopback address: whoever reaches it is echoed"));

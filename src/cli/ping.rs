@@ -17,7 +17,7 @@ use crate::report::figure;
 use crate::run::preflight::raise_descriptors;
 use crate::run::scheduling;
 use crate::scenario::Measure;
-use crate::values::{HostPort, Realtime, Span};
+use crate::values::{HostPort, Lanes, Realtime, Span};
 
 /// Echoes that may wait to be printed; more are measured all the same, and not printed.
 const ECHOES: usize = 4096;
@@ -42,6 +42,9 @@ pub struct Args {
     /// Streams side by side, spread over the interval.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=20_000))]
     streams: u32,
+    /// Lanes that send and receive, each a pacer and a receiver: a number from 1 to 64, or auto.
+    #[arg(long, default_value = "auto", value_name = "LANES")]
+    lanes: Lanes,
     /// Ask for a real-time priority of the media threads.
     #[arg(long)]
     realtime: bool,
@@ -88,6 +91,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         name: "ping".into(),
         format: FORMAT_VERSION,
         calls: args.streams,
+        cpus: std::thread::available_parallelism().map_or(1, |n| n.get() as u32),
         ptime_ms: interval.as_millis() as u64,
         late_after_ms: measure.late_after.as_ms(),
         lost_after_ms: measure.lost_after.as_ms(),
@@ -97,6 +101,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         environment,
         target,
         streams: args.streams,
+        lanes: args.lanes,
         duration,
         interval,
         late_after: measure.late_after.0,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::lane::LaneEvent;
+use super::lane_book::LaneBook;
 use super::monitor::Monitor;
 use super::turns::TurnsSoFar;
 use super::{Recent, TalkTotals};
@@ -20,6 +22,7 @@ pub(super) struct Book {
     rules: Rules,
     pub run: Run,
     monitor: Monitor,
+    lanes: LaneBook,
     /// CPU that the thread of signalling, which is this one, had used at the last tick.
     signalling_cpu: Duration,
     /// Effects of the impairment: on the way out, on the way back.
@@ -35,11 +38,12 @@ pub(super) struct Book {
 
 impl Book {
     /// A book with the part of the environment that is known beforehand.
-    pub fn new(rules: Rules, monitor: Monitor, environment: Environment) -> Self {
+    pub fn new(rules: Rules, monitor: Monitor, environment: Environment, lanes: usize) -> Self {
         Book {
             rules,
             run: Run { environment, ..Run::default() },
             monitor,
+            lanes: LaneBook::new(lanes),
             signalling_cpu: clock::thread_cpu(),
             impaired: Default::default(),
             talk: TalkTotals::default(),
@@ -117,22 +121,31 @@ impl Book {
         self.run.intervals.add_second(number, &second.latencies);
     }
 
-    /// Adds a second of which nothing can come back any more.
+    /// Notes an event of a lane in its own figures.
+    pub fn note(&mut self, lane: usize, event: &LaneEvent) {
+        let seconds = &self.run.seconds;
+        let phase = |second: u32| seconds.get(second as usize).map(|row| row.phase);
+        self.lanes.note(lane, event, |second| phase(second) == Some(Phase::Hold));
+    }
+
+    /// Adds a lane's part of a second of which nothing can come back any more.
     pub fn settle(&mut self, second: &MediaSecond) {
         self.add(second);
-        let number = second.record.second;
-        let row = &self.run.seconds[number as usize];
-        let sent = row.measured_sent.saturating_sub(row.measured_excused);
-        self.live.control_lost += if row.phase == Phase::Hold { row.control_lost() } else { 0 };
-        self.live.sent += sent;
-        self.live.lost += sent.saturating_sub(second.measured_received);
-        self.live.late += second.measured_late;
         if let Some(rtt) = second.latencies.get(Series::Rtt, Scope::Measured) {
             self.live.rtt.extend(rtt.counts());
         }
         if let Some(control) = second.latencies.get(Series::Control, Scope::Measured) {
             self.live.control.extend(control.counts());
         }
+        // What was lost is known once all lanes have told.
+        let Some(settled) = self.lanes.settle(second) else { return };
+        let number = second.record.second;
+        let row = &self.run.seconds[number as usize];
+        let sent = row.measured_sent.saturating_sub(row.measured_excused);
+        self.live.control_lost += if row.phase == Phase::Hold { row.control_lost() } else { 0 };
+        self.live.sent += sent;
+        self.live.lost += sent.saturating_sub(settled.received);
+        self.live.late += settled.late;
         let turns = self.turns.figures(clock::now());
         self.recent = Recent { turns, ..self.up_to(number) };
     }
@@ -164,8 +177,8 @@ impl Book {
         }
     }
 
-    /// The run, complete up to its end, its rows in order.
-    pub fn finish(mut self, ended_at: Stamp, window: Option<(Stamp, Stamp)>) -> Run {
+    /// The run, complete up to its end, its rows in order. `dealt` are the calls that each lane was given.
+    pub fn finish(mut self, ended_at: Stamp, window: Option<(Stamp, Stamp)>, dealt: &[u32]) -> Run {
         let Run { environment, calls, seconds, call_seconds, silences, turns, signals, quality, .. } =
             &mut self.run;
         seconds.truncate(self.rules.second(ended_at) as usize + 1);
@@ -179,6 +192,7 @@ impl Book {
         quality.sort_by_key(|passage| (passage.call, passage.number));
         let epoch = self.rules.epoch;
         let since_start = |at: Stamp| at.since(epoch).as_secs_f64();
+        environment.lanes = self.lanes.finish(dealt);
         environment.epoch_ns = Some(epoch.as_ns());
         environment.elapsed_s = since_start(ended_at);
         environment.window_from_s = window.map(|(from, _)| since_start(from));

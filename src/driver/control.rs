@@ -5,12 +5,10 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::lane::LaneConfig;
 use super::lookups::{Lookups, Received};
 use super::media::{CallMedia, Media, RECEIVE_BUFFER};
 use super::placing::{self, call_id};
 use super::reach::Reach;
-use super::repertoire::Repertoire;
 use super::tape::Taping;
 use super::together::{self, Together};
 use super::trace::Trace;
@@ -24,7 +22,7 @@ use crate::net::udp;
 use crate::record::{CallRecord, FirstCall};
 use crate::rtp::Format;
 use crate::rtp::srtp::Keys;
-use crate::scenario::{MOST_STAGES, Phasing};
+use crate::scenario::MOST_STAGES;
 use crate::sip::sdp::Answer;
 use crate::sip::{Heard, Message, Unreadable};
 use crate::stamp::Stamp;
@@ -99,18 +97,9 @@ pub async fn run(
         registering::play(all, sip, &timeline, config.stop.clone(), is_done).await;
     }
     let (epoch, shard) = (together::begin(&mut config, &timeline).await?, config.shard());
-    let lane = LaneConfig {
-        rules: placing::rules(&config, epoch),
-        spread: config.scenario.media.phase == Phasing::Staggered,
-        timeline,
-        impair: config.scenario.impair.clone(),
-        scheduling: config.scheduling.clone(),
-        streams: config.scenario.calls(),
-        dead_after: config.scenario.load.dead_after.0,
-        plays: Repertoire::of(config.scenario, config.passages.clone()),
-    };
-    let mut media =
-        Media::start(lane, config.watched.clone(), std::mem::take(&mut config.environment), None)?;
+    let lanes = placing::lanes(&config, epoch, timeline);
+    let environment = std::mem::take(&mut config.environment);
+    let mut media = Media::start(lanes, config.watched.clone(), environment, None)?;
     let (taping, tapes) = Taping::start(config.scenario, config.run_id, epoch, wire.local());
     media.play(config.scenario, config.script.clone(), tapes, epoch);
     let mut reach = Reach::new(config.scenario.sip.local, config.target.ip());
@@ -365,7 +354,7 @@ impl LoadIo<'_> {
                 self.media.change_call(call, format, &answer, at);
             }
             Output::ReopenMedia { call, at } => self.media.reopen_call(call, at),
-            Output::StopMedia(call) => self.media.lane.stop_call(call, self.now()),
+            Output::StopMedia(call) => self.media.lanes.stop_call(call, self.now()),
             Output::Window { from, to } => {
                 self.media.window.set(from, to);
                 // Faults and gates count from the first.
@@ -454,7 +443,7 @@ impl LoadIo<'_> {
             }
         }
         let (talk, audio) = self.media.excerpts();
-        let Media { mut book, window, .. } = self.media;
+        let Media { mut book, window, lanes, .. } = self.media;
         book.run.talk = talk;
         let environment = &mut book.run.environment;
         let stages = self.control.stages();
@@ -492,7 +481,7 @@ impl LoadIo<'_> {
             sip_reopened: counts.reopened,
             sip_broken: self.wire.first_broken(),
             sip_other_transport: self.trace.other_transport,
-            run: book.finish(ended_at, window.bounds()),
+            run: book.finish(ended_at, window.bounds(), lanes.dealt()),
         }
     }
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::bursts::Judge;
 use super::pacer::{PacedStream, Pacer, PacerCommand};
+use super::received::Direct;
 use super::receiver::{MediaChange, ReceiverCommand, Receiving, STALL};
 use super::repertoire::Repertoire;
 use super::talking::{Hears, Voice};
@@ -20,8 +20,8 @@ use crate::conversation::{Reply, Spoken};
 use crate::excerpt::SpeechRing;
 use crate::impair::{DelayLine, Direction, ImpairCounts, Impairer, stream_seed};
 use crate::measure::{
-    Class, Heartbeat, Listened, MediaSecond, ReceivedEcho, Rules, SourceLatch, Sources, StreamReceiver,
-    StreamReport, StreamSent, Window,
+    Class, Heartbeat, Listened, MediaSecond, ReceivedEcho, Rules, Share, SourceLatch, Sources,
+    StreamReceiver, StreamReport, StreamSent, Window,
 };
 use crate::net::poller::{Poller, Waker};
 use crate::record::{QualityRow, SignalRow};
@@ -35,8 +35,10 @@ use crate::stamp::Stamp;
 /// Events of the media threads.
 #[derive(Debug)]
 pub(super) enum LaneEvent {
-    /// Counts of a second: of its sending, or of the receiver thread's own work.
+    /// Counts of a second of sending.
     Second(Box<MediaSecond>),
+    /// Counts of a second of the receiver thread's own work.
+    Read(Box<MediaSecond>),
     /// A second is settled: each of its packets is back or lost. Its sending came before.
     Settled(Box<MediaSecond>),
     /// A call's stream has been stopped.
@@ -67,9 +69,12 @@ pub(super) enum LaneEvent {
 }
 
 /// Settings of a lane.
+#[derive(Clone)]
 pub(super) struct LaneConfig {
     pub rules: Rules,
     pub spread: bool,
+    /// Its part of the streams.
+    pub share: Share,
     pub timeline: Timeline,
     pub impair: Impair,
     /// Priority and CPUs of both threads, as found to be permitted.
@@ -78,7 +83,7 @@ pub(super) struct LaneConfig {
     pub streams: u32,
     /// Silence after which a call is told of as dead; zero is never.
     pub dead_after: Duration,
-    /// What calls play whose path is judged by its audio: a thread compares it with what comes back.
+    /// What calls play whose path is judged by its audio: one thread for all lanes compares it with what comes back.
     pub plays: Option<Repertoire>,
 }
 
@@ -87,6 +92,8 @@ pub(super) struct MediaPath {
     pub socket: Arc<UdpSocket>,
     pub to: SocketAddr,
     pub latch: SourceLatch,
+    /// The socket is connected to there already.
+    pub is_direct: bool,
     /// Keys, where it is not plain.
     pub keys: Option<KeyPair>,
     /// The far end wants nothing for now.
@@ -106,8 +113,6 @@ pub(super) struct Lane {
     to_pacer: Sender<PacerCommand>,
     to_receiver: Sender<ReceiverCommand>,
     waker: Waker,
-    /// Judge of what comes back, where bursts or passages are played.
-    pub judge: Option<Judge>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -128,15 +133,15 @@ impl Lane {
         window: Arc<Window>,
         echoes: Option<tokio::sync::mpsc::Sender<ReceivedEcho>>,
     ) -> io::Result<(Lane, UnboundedReceiver<LaneEvent>)> {
-        let LaneConfig { rules, spread, timeline, .. } = config;
+        let LaneConfig { rules, spread, share, timeline, .. } = config;
         let (events, inbox) = unbounded_channel();
         let (to_pacer, commands) = channel();
         let (to_receiver, orders) = channel();
         let heartbeat = Arc::new(Heartbeat::new(STALL));
-        let judged = window.clone();
         let pacer = Pacer {
             rules,
             spread,
+            share,
             window: window.clone(),
             commands,
             events: events.clone(),
@@ -158,19 +163,12 @@ impl Lane {
         let (out, back) = (config.line(Direction::Out), config.line(Direction::Back));
         let poller = Poller::new()?;
         let waker = poller.waker();
-        let mut threads = vec![
+        let threads = vec![
             spawn("pacer", events.clone(), config.scheduling.clone(), move || pacer.run(out))?,
-            spawn("receiver", events.clone(), config.scheduling, move || receiving.run(poller, back))?,
+            spawn("receiver", events, config.scheduling, move || receiving.run(poller, back))?,
         ];
-        let mut judge = None;
-        if let Some(plays) = config.plays {
-            let (ours, work) = Judge::new(events.clone(), plays, rules.epoch, judged);
-            // It may wait for the media threads.
-            threads.push(spawn("judge", events, Scheduling::default(), work)?);
-            judge = Some(ours);
-        }
         let impair = config.impair;
-        Ok((Lane { rules, impair, to_pacer, to_receiver, waker, judge, threads }, inbox))
+        Ok((Lane { rules, impair, to_pacer, to_receiver, waker, threads }, inbox))
     }
 
     /// Starts a stream: first the ears, then the mouth.
@@ -185,7 +183,8 @@ impl Lane {
         let key = self.rules.key;
         let ssrc = key.run_id.rotate_left(16) ^ call_id.wrapping_mul(0x9E37_79B9);
         let sender = StreamSender::new(key, call_id, ssrc, format);
-        let MediaPath { socket, to, latch, keys, is_on_hold, tapes, talk } = path;
+        let MediaPath { socket, to, latch, is_direct, keys, is_on_hold, tapes, talk } = path;
+        let direct = Direct::new(is_direct);
         let (talker, ear) = talk.unzip();
         let mut stream = Box::new(StreamReceiver::new(self.rules, call_id, class, format, counts_from));
         if is_on_hold {
@@ -207,12 +206,14 @@ impl Lane {
             impairer: back.map(Box::new),
             tape: received,
             ear: ear.map(Box::new),
+            direct: direct.clone(),
         });
         let paced = PacedStream {
             call_id,
             class,
             socket,
             to,
+            direct,
             sender,
             talker: talker.map(Box::new),
             srtp: keys.as_ref().map(|keys| SrtpSender::new(&keys.ours)),
@@ -247,11 +248,15 @@ impl Lane {
         self.tell_receiver(ReceiverCommand::Finish { call_id, sent, stopped_at });
     }
 
-    /// Ends both threads; their last events come before this returns.
-    pub fn shut_down(&mut self) {
+    /// Tells both threads to end.
+    pub fn tell_to_end(&self) {
         let _ = self.to_pacer.send(PacerCommand::Shutdown);
         self.tell_receiver(ReceiverCommand::Shutdown);
-        self.judge = None;
+    }
+
+    /// Ends both threads; their last events come before this returns.
+    pub fn shut_down(&mut self) {
+        self.tell_to_end();
         for thread in self.threads.drain(..) {
             // A panic has been told by `LaneEvent::Died`.
             let _ = thread.join();
@@ -265,7 +270,7 @@ impl Lane {
 }
 
 /// Starts a thread that tells when it ends: [`LaneEvent::Died`], unless its own last event came first.
-fn spawn(
+pub(super) fn spawn(
     name: &'static str,
     events: UnboundedSender<LaneEvent>,
     scheduling: Scheduling,

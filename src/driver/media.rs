@@ -6,13 +6,14 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::mpsc::{Sender, UnboundedReceiver};
+use tokio::sync::mpsc::Sender;
 use tokio::sync::watch;
 
 use super::DriverError;
 use super::book::Book;
 use super::bursts::{self, Judge};
-use super::lane::{Lane, LaneConfig, LaneEvent, MediaPath};
+use super::lane::{LaneConfig, LaneEvent, MediaPath};
+use super::lanes::{Inbox, Lanes};
 use super::monitor::{Monitor, Watched};
 use super::reach::Reach;
 use super::receiver::MediaChange;
@@ -42,12 +43,14 @@ const OPEN_FOR: Duration = Duration::from_millis(300);
 
 /// The media of a run.
 pub(super) struct Media {
-    pub lane: Lane,
-    pub inbox: UnboundedReceiver<LaneEvent>,
+    pub lanes: Lanes,
+    pub inbox: Inbox,
     pub window: Arc<Window>,
     pub book: Book,
     /// By the number of the call.
     pub calls: HashMap<u32, CallMedia>,
+    /// Calls of which everything is back or lost, so far.
+    pub reported: usize,
     /// Where packets are recorded.
     pub tapes: Option<Tapes>,
     /// Script of the callers, where they talk.
@@ -131,24 +134,25 @@ impl CallMedia {
 }
 
 impl Media {
-    /// Starts the threads. `environment` is the part of it that is known beforehand; `echoes` is told of each
+    /// Starts `count` lanes. `environment` is the part of it that is known beforehand; `echoes` is told of each
     /// echo, as far as it has room.
     pub fn start(
-        lane: LaneConfig,
+        (count, lane): (u32, LaneConfig),
         watched: watch::Receiver<Watched>,
         environment: Environment,
         echoes: Option<Sender<ReceivedEcho>>,
     ) -> Result<Media, DriverError> {
         let (rules, window) = (lane.rules, Arc::new(Window::default()));
-        let (lane, inbox) = Lane::start(lane, window.clone(), echoes)
+        let (lanes, inbox) = Lanes::start(count, &lane, &window, echoes.as_ref())
             .map_err(|error| DriverError::Start("start the media threads".into(), error))?;
-        let book = Book::new(rules, Monitor::start(watched, rules.epoch), environment);
+        let book = Book::new(rules, Monitor::start(watched, rules.epoch), environment, lanes.count());
         Ok(Media {
-            lane,
+            lanes,
             inbox,
             window,
             book,
             calls: HashMap::new(),
+            reported: 0,
             tapes: None,
             script: None,
             finder: Arc::default(),
@@ -171,7 +175,7 @@ impl Media {
 
     /// Starts a stream of its own, without a call: from any port of `local` to `target`.
     pub fn start_stream(
-        &self,
+        &mut self,
         number: u32,
         class: Class,
         format: Format,
@@ -181,17 +185,24 @@ impl Media {
         let socket = Arc::new(udp::bind_stamped(local, RECEIVE_BUFFER)?);
         socket.connect(target)?;
         let latch = SourceLatch::closed(socket.local_addr()?, target);
-        let (keys, is_on_hold, tapes) = (None, false, StreamTapes::default());
-        let path =
-            MediaPath { socket: socket.clone(), to: target, latch, keys, is_on_hold, tapes, talk: None };
-        self.lane.start_stream(number, class, format, path, counts_from);
+        let path = MediaPath {
+            socket: socket.clone(),
+            to: target,
+            latch,
+            is_direct: true,
+            keys: None,
+            is_on_hold: false,
+            tapes: StreamTapes::default(),
+            talk: None,
+        };
+        self.lanes.start_stream(number, class, format, path, counts_from);
         Ok(socket)
     }
 
     /// Starts the control stream: the same probes on the same schedule to a reflector beside the driver,
     /// past Asterisk. What it feels, the machine did. Its sockets are no addresses for a far end to name.
     pub fn start_control(
-        &self,
+        &mut self,
         scenario: &Scenario,
         shard: Shard,
         epoch: Stamp,
@@ -237,7 +248,7 @@ impl Media {
         latch.stay_open(at + OPEN_FOR);
         let tapes = self.tapes.as_ref().map(|tapes| tapes.of_call(call, own)).unwrap_or_default();
         let ring_bytes = self.excerpts.as_ref().and_then(|excerpts| excerpts.ring_bytes);
-        let talk = match (&self.script, &self.lane.judge) {
+        let talk = match (&self.script, self.lanes.judge()) {
             (Some(script), _) => {
                 Some(talking::pair(script, call, &format, at, ring_bytes, self.finder.clone()))
             }
@@ -245,8 +256,8 @@ impl Media {
             (None, None) => None,
         };
         let class = if talk.is_some() { Class::Talk } else { Class::Call };
-        let path = MediaPath { socket, to, latch, keys, is_on_hold, tapes, talk };
-        self.lane.start_stream(call, class, format, path, counts_from);
+        let path = MediaPath { socket, to, latch, is_direct: false, keys, is_on_hold, tapes, talk };
+        self.lanes.start_stream(call, class, format, path, counts_from);
     }
 
     /// None for a codec that a scenario of bursts does not name.
@@ -264,7 +275,7 @@ impl Media {
             media.started_at = at;
         }
         let keys = answer.srtp.as_ref().map(|peer| peer.keys.clone());
-        self.lane.change_call(call, MediaChange { at, to: answer.rtp_address, is_on_hold, format, keys });
+        self.lanes.change_call(call, MediaChange { at, to: answer.rtp_address, is_on_hold, format, keys });
     }
 
     /// Takes a call's media from anywhere: its far end has known since `at` that it may move them.
@@ -273,19 +284,20 @@ impl Media {
         if let Some(media) = self.calls.get(&call) {
             let _ = udp::disconnect(&media.socket);
         }
-        self.lane.reopen_call(call, at);
+        self.lanes.reopen_call(call, at);
     }
 
-    /// Takes an event of the media threads; returns what load control has to know of it.
-    pub fn handle(&mut self, event: LaneEvent) -> Result<Option<Input>, DriverError> {
+    /// Takes an event of a lane's threads; returns what load control has to know of it.
+    pub fn handle(&mut self, (lane, event): (usize, LaneEvent)) -> Result<Option<Input>, DriverError> {
+        self.book.note(lane, &event);
         let environment = &mut self.book.run.environment;
         match event {
             LaneEvent::Died(thread) => return Err(DriverError::Died(thread)),
-            LaneEvent::Second(second) => self.book.add(&second),
+            LaneEvent::Second(second) | LaneEvent::Read(second) => self.book.add(&second),
             LaneEvent::Settled(second) => self.book.settle(&second),
             LaneEvent::Stopped { call_id, sent, spoken, at } => {
                 if let Some(call) = self.calls.get_mut(&call_id) {
-                    self.lane.finish_call(call_id, sent.total, at);
+                    self.lanes.finish_call(call_id, sent.total, at);
                     (call.sent, call.spoken, call.stopped_at) = (sent, spoken, at);
                 }
             }
@@ -295,6 +307,7 @@ impl Media {
             LaneEvent::Audio { call, passage, wav } => self.keep_audio((call, passage), wav),
             LaneEvent::Dead { call_id, at } => return Ok(Some(Input::Dead { call: call_id, at })),
             LaneEvent::Finished { call_id, report, heard, listened } => {
+                self.lanes.over(call_id);
                 if let (0, Some(from)) = (call_id, heard.from) {
                     environment.observed.first_call.heard_from = from.to_string();
                 }
@@ -302,17 +315,18 @@ impl Media {
                 self.book.run.call_seconds.extend_from_slice(&report.medians);
                 self.book.run.silences.extend_from_slice(&report.silences);
                 (call.report, call.heard, call.listened) = (Some(report), heard, listened);
+                self.reported += 1;
                 return Ok(Some(Input::MediaOver(call_id)));
             }
             LaneEvent::PacerDone { skipped, unsent, impaired } => {
                 environment.skipped += skipped;
                 environment.unsent += unsent;
-                self.book.impaired[0] = impaired;
+                self.book.impaired[0] += impaired;
             }
             LaneEvent::ReceiverDone { negative_rtt, unstamped, impaired } => {
                 environment.negative_rtt += negative_rtt;
                 environment.unstamped += unstamped;
-                self.book.impaired[1] = impaired;
+                self.book.impaired[1] += impaired;
             }
         }
         Ok(None)
@@ -372,8 +386,8 @@ impl Media {
 
     /// Ends the threads, and takes their last events.
     pub fn shut_down(&mut self) {
-        self.lane.shut_down();
-        while let Ok(event) = self.inbox.try_recv() {
+        self.lanes.shut_down();
+        while let Some(event) = self.inbox.try_recv() {
             // `Died` is no fault now.
             let _ = self.handle(event);
         }

@@ -6,6 +6,8 @@ mod book;
 mod bursts;
 mod control;
 mod lane;
+mod lane_book;
+mod lanes;
 mod lookups;
 mod media;
 mod monitor;

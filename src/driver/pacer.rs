@@ -11,12 +11,15 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::lane::LaneEvent;
+use super::received::Direct;
 use super::receiver::ReceiverCommand;
 use super::talking::Voice;
 use super::tape::Tape;
 use crate::clock::{self, Timeline};
 use crate::impair::{DelayLine, ImpairCounts, Impairer};
-use crate::measure::{Class, Heartbeat, MediaSecond, Rules, SendTally, Sent, StreamSent, Wheel, Window};
+use crate::measure::{
+    Class, Heartbeat, MediaSecond, Rules, SendTally, Sent, Share, StreamSent, Wheel, Window,
+};
 use crate::rtp::packet::StreamSender;
 use crate::rtp::srtp::SrtpSender;
 use crate::stamp::Stamp;
@@ -38,6 +41,7 @@ pub(super) struct PacedStream {
     pub socket: Arc<UdpSocket>,
     /// Address that its packets go to; answers may come from another.
     pub to: SocketAddr,
+    pub direct: Direct,
     pub sender: StreamSender,
     /// Words, or bursts, in the place of its probes.
     pub talker: Option<Box<Voice>>,
@@ -77,6 +81,8 @@ pub(super) enum PacerCommand {
 pub(super) struct Pacer {
     pub rules: Rules,
     pub spread: bool,
+    /// Part of the streams that this thread sends.
+    pub share: Share,
     pub window: Arc<Window>,
     pub commands: Receiver<PacerCommand>,
     pub events: UnboundedSender<LaneEvent>,
@@ -90,6 +96,8 @@ pub(super) struct Pacer {
 struct DelayedPackets {
     line: DelayLine,
     sockets: HashMap<u32, (Arc<UdpSocket>, SocketAddr)>,
+    /// Of streams that have ended.
+    ended: Vec<u32>,
     counts: ImpairCounts,
     /// Streams that end, and the time up to which they still send.
     stops: Vec<(Stamp, u32)>,
@@ -100,12 +108,13 @@ impl Pacer {
     pub fn run(self, line: DelayLine) {
         // Without this the kernel may wake the thread 50 µs later than asked.
         let _ = nix::sys::prctl::set_timerslack(1);
-        let mut wheel = Wheel::new(self.rules.ptime, SLOT, self.timeline.now(), self.spread);
+        let mut wheel = Wheel::of_lane(self.share, self.rules.ptime, SLOT, self.rules.epoch, self.spread);
         let mut tally = SendTally::new(self.rules);
         let mut cpu = clock::thread_cpu();
         let mut held = DelayedPackets {
             line,
             sockets: HashMap::new(),
+            ended: Vec::new(),
             counts: ImpairCounts::default(),
             stops: Vec::new(),
         };
@@ -189,7 +198,7 @@ impl Pacer {
         match (packet, &mut stream.impairer) {
             // 2^48 packets have been sent under these keys.
             (None, _) => tally.unsent += 1,
-            (Some(packet), None) => pass(&stream.socket, stream.to, packet, tally),
+            (Some(packet), None) => pass(&stream.socket, stream.to, stream.direct.get(), packet, tally),
             (Some(packet), Some(impairer)) => {
                 let now = self.timeline.now();
                 let measured = if self.window.holds(due, stream.counts_from) { MEASURED } else { 0 };
@@ -215,7 +224,7 @@ impl Pacer {
             let late = self.timeline.now().since(at);
             while let Some(packet) = held.line.pop_due(at) {
                 if let Some((socket, to)) = held.sockets.get(&(packet.tag as u32)) {
-                    pass(socket, *to, packet.bytes, tally);
+                    pass(socket, *to, false, packet.bytes, tally);
                 }
                 if packet.tag & MEASURED != 0 {
                     tally.released(late);
@@ -294,12 +303,15 @@ impl Pacer {
 
 /// Hands a packet to the kernel. One that it refuses is lost; that the far port is closed is the far
 /// end's doing (the word of an earlier packet), anything else this machine's.
-fn pass(socket: &UdpSocket, to: SocketAddr, packet: &[u8], tally: &mut SendTally) {
+fn pass(socket: &UdpSocket, to: SocketAddr, is_direct: bool, packet: &[u8], tally: &mut SendTally) {
     // A connected socket sends elsewhere too: it is connected to where the far end is heard from.
     let send = || socket.send_to(packet, to);
-    // In the place of sending, the kernel tells of an earlier packet that found a closed port, perhaps before a move.
-    let sent = send().or_else(|error| match error.kind() {
+    let first = if is_direct { socket.send(packet) } else { send() };
+    // In the place of sending, the kernel tells of an earlier packet that found a closed port, perhaps before a move. A
+    // socket that has just been opened again is not direct any more.
+    let sent = first.or_else(|error| match error.kind() {
         ErrorKind::ConnectionRefused => send(),
+        _ if is_direct => send(),
         _ => Err(error),
     });
     match sent {
@@ -312,7 +324,9 @@ impl DelayedPackets {
     fn admit(&mut self, stream: &PacedStream) {
         if self.line.is_empty() {
             // Nothing is out on a socket whose stream has ended.
-            self.sockets.retain(|_, (socket, _)| Arc::strong_count(socket) > 1);
+            for call_id in self.ended.drain(..) {
+                self.sockets.remove(&call_id);
+            }
         }
         if stream.impairer.is_some() {
             self.sockets.insert(stream.call_id, (stream.socket.clone(), stream.to));
@@ -322,6 +336,7 @@ impl DelayedPackets {
     /// The stream has ended; what it has still in the line goes out all the same.
     fn retire(&mut self, stream: &PacedStream) {
         if let Some(impairer) = &stream.impairer {
+            self.ended.push(stream.call_id);
             self.counts += impairer.counts();
         }
     }
@@ -363,6 +378,7 @@ mod tests {
             class,
             socket,
             to,
+            direct: Direct::default(),
             sender,
             talker: None,
             srtp,
@@ -385,7 +401,9 @@ mod tests {
         let (to_receiver, _) = std::sync::mpsc::channel();
         let (rules, timeline) = (rules(begin), Timeline::start());
         let (window, heartbeat) = (Arc::new(window), Arc::new(Heartbeat::new(SECOND)));
-        let pacer = Pacer { rules, spread: true, window, commands, events, to_receiver, timeline, heartbeat };
+        let (share, spread) = (Share::default(), true);
+        let pacer =
+            Pacer { rules, spread, share, window, commands, events, to_receiver, timeline, heartbeat };
         let mut wheel = Wheel::new(rules.ptime, SLOT, begin, true);
         for (call_id, class, counts_from) in [
             (0, Class::Call, begin),
@@ -400,6 +418,7 @@ mod tests {
         let mut held = DelayedPackets {
             line: DelayLine::new(0, 0),
             sockets: HashMap::new(),
+            ended: Vec::new(),
             counts: ImpairCounts::default(),
             stops: vec![(begin + 7 * SECOND, 2)],
         };
@@ -424,7 +443,9 @@ mod tests {
         to_pacer.send(stop).unwrap();
         let (window, heartbeat) = (Arc::new(window), Arc::new(Heartbeat::new(SECOND)));
         let (to_receiver, _) = std::sync::mpsc::channel();
-        let pacer = Pacer { rules, spread: true, window, commands, events, to_receiver, timeline, heartbeat };
+        let (share, spread) = (Share::default(), true);
+        let pacer =
+            Pacer { rules, spread, share, window, commands, events, to_receiver, timeline, heartbeat };
         let thread = std::thread::spawn(move || pacer.run(DelayLine::new(1000, 1000)));
         let (mut sent, mut recorded) = (0, 0);
         let count = |latencies: &OpenIntervals| {
@@ -455,9 +476,9 @@ mod tests {
         let (socket, far, gone) = (bind(), bind(), bind().local_addr().unwrap());
         socket.connect(gone).unwrap();
         let mut tally = SendTally::new(rules(Stamp::ZERO));
-        pass(&socket, gone, b"1", &mut tally);
+        pass(&socket, gone, false, b"1", &mut tally);
         for packet in [b"2", b"3"] {
-            pass(&socket, far.local_addr().unwrap(), packet, &mut tally);
+            pass(&socket, far.local_addr().unwrap(), false, packet, &mut tally);
         }
         let mut heard = [0; 4];
         let mut next = || far.recv(&mut heard).map(|len| heard[..len].to_vec()).ok();

@@ -10,15 +10,18 @@ use super::media::{CallMedia, Media};
 use super::monitor::Watched;
 use super::{DriverError, Stop};
 use crate::clock::Timeline;
-use crate::measure::{Class, ReceivedEcho, Rules};
+use crate::measure::{Class, ReceivedEcho, Rules, Share};
 use crate::record::{CallRecord, Ending, Environment, Phase, Run};
 use crate::rtp::probe::RunKey;
 use crate::rtp::{Codec, Format};
 use crate::scenario::Impair;
 use crate::scheduling::Scheduling;
 use crate::stamp::Stamp;
+use crate::values::Lanes;
 
 const SECOND: Duration = Duration::from_secs(1);
+/// Events of the media threads taken at a time.
+const EVENTS: usize = 256;
 /// From the last stream's start until the first packet that counts: every stream is under way by then.
 const NOTICE: Duration = Duration::from_millis(300);
 
@@ -30,6 +33,8 @@ pub struct PingConfig {
     pub target: SocketAddr,
     /// Streams side by side, spread over the interval.
     pub streams: u32,
+    /// Lanes that send and receive them.
+    pub lanes: Lanes,
     /// Time for which they send.
     pub duration: Duration,
     /// Packet interval, which is also the packet time: 10 to 60 ms in steps of 10.
@@ -64,9 +69,11 @@ pub async fn ping(mut config: PingConfig) -> Result<Run, DriverError> {
         lost_after: config.lost_after,
         shared_clock: config.target.ip().is_loopback(),
     };
+    let cpus = config.scheduling.usable(config.environment.cpus);
     let lane = LaneConfig {
         rules,
         spread: true,
+        share: Share::default(),
         timeline,
         impair: Impair::default(),
         scheduling: config.scheduling,
@@ -74,27 +81,18 @@ pub async fn ping(mut config: PingConfig) -> Result<Run, DriverError> {
         dead_after: Duration::ZERO,
         plays: None,
     };
+    let lanes = config.lanes.count(cpus, config.streams);
     let nothing = watch::channel(Watched::default()).1;
-    let mut media = Media::start(lane, nothing, config.environment, config.echoes)?;
-    let any: IpAddr = match config.target {
-        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let way = (SocketAddr::new(any, 0), config.target);
-    let format = Format::of(Codec::default(), config.interval);
-    for n in 0..config.streams {
-        let socket = media.start_stream(n, Class::Call, format, way, epoch);
-        let socket =
-            socket.map_err(|error| DriverError::Start(format!("send to {}", config.target), error))?;
-        media.calls.insert(n, CallMedia::new(socket, epoch));
-    }
+    let mut media = Media::start((lanes, lane), nothing, config.environment, config.echoes)?;
+    start_streams(&mut media, (config.streams, config.target), config.interval, epoch)?;
     let begin = timeline.now() + NOTICE;
     let mut end = begin + config.duration;
     media.window.set(begin, end);
 
     let mut next_second = epoch + SECOND;
     let mut stopping = false;
-    while media.calls.values().any(|stream| stream.report.is_none()) {
+    let mut events = Vec::with_capacity(EVENTS);
+    while media.reported < config.streams as usize {
         let now = timeline.now();
         if next_second <= now {
             let phase = if stopping { Phase::Drain } else { Phase::Hold };
@@ -102,12 +100,16 @@ pub async fn ping(mut config: PingConfig) -> Result<Run, DriverError> {
         }
         if now >= end && !stopping {
             stopping = true;
-            (0..config.streams).for_each(|n| media.lane.stop_call(n, end));
+            (0..config.streams).for_each(|n| media.lanes.stop_call(n, end));
         }
         let wake = if stopping { next_second } else { next_second.min(end) };
         tokio::select! {
             // Nobody here waits for what load control would have to know.
-            Some(event) = media.inbox.recv() => drop(media.handle(event)?),
+            1.. = media.inbox.recv_many(&mut events, EVENTS) => {
+                for event in events.drain(..) {
+                    media.handle(event)?;
+                }
+            }
             () = tokio::time::sleep_until(timeline.tokio_deadline(wake)) => {}
             Ok(()) = config.stop.changed() => {
                 // A little ahead, so that pacer and receiver agree on which packets lie before it.
@@ -119,10 +121,31 @@ pub async fn ping(mut config: PingConfig) -> Result<Run, DriverError> {
     let ended_at = timeline.now();
     media.shut_down();
     (0..config.streams).for_each(|n| enter(&mut media, epoch, n));
-    let Media { mut book, window, .. } = media;
+    let Media { mut book, window, lanes, .. } = media;
     book.run.environment.calls_at_start = config.streams;
     book.run.environment.clock_step_ns = timeline.step_ns();
-    Ok(book.finish(ended_at, window.bounds()))
+    Ok(book.finish(ended_at, window.bounds(), lanes.dealt()))
+}
+
+/// Starts the streams, each from a port of its own.
+fn start_streams(
+    media: &mut Media,
+    (streams, target): (u32, SocketAddr),
+    interval: Duration,
+    epoch: Stamp,
+) -> Result<(), DriverError> {
+    let any: IpAddr = match target {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let way = (SocketAddr::new(any, 0), target);
+    let format = Format::of(Codec::default(), interval);
+    for n in 0..streams {
+        let socket = media.start_stream(n, Class::Call, format, way, epoch);
+        let socket = socket.map_err(|error| DriverError::Start(format!("send to {target}"), error))?;
+        media.calls.insert(n, CallMedia::new(socket, epoch));
+    }
+    Ok(())
 }
 
 /// Enters the record of a stream that is over.

@@ -4,12 +4,15 @@ use std::net::SocketAddr;
 
 use siphasher::sip::SipHasher24;
 
+use super::lane::LaneConfig;
+use super::repertoire::Repertoire;
 use super::{DriverConfig, DriverError, Wire};
 use crate::capture;
+use crate::clock::Timeline;
 use crate::load::{Named, Names};
-use crate::measure::Rules;
+use crate::measure::{Rules, Share};
 use crate::rtp::probe::RunKey;
-use crate::scenario::{Scenario, ServiceMode};
+use crate::scenario::{Phasing, Scenario, ServiceMode};
 use crate::sip::call::{CallConfig, Habits};
 use crate::sip::sdp::LocalMedia;
 use crate::stamp::Stamp;
@@ -52,7 +55,7 @@ pub fn owns_call_id(run_id: u32, call_id: &str) -> bool {
 }
 
 /// The rules of a run that begins at `epoch`.
-pub(super) fn rules(config: &DriverConfig<'_>, epoch: Stamp) -> Rules {
+fn rules(config: &DriverConfig<'_>, epoch: Stamp) -> Rules {
     let Scenario { measure, media, service, .. } = config.scenario;
     let is_here = service.mode == ServiceMode::Builtin || config.target.ip().is_loopback();
     Rules {
@@ -63,6 +66,25 @@ pub(super) fn rules(config: &DriverConfig<'_>, epoch: Stamp) -> Rules {
         lost_after: measure.lost_after.0,
         shared_clock: measure.shared_clock.unwrap_or(is_here),
     }
+}
+
+/// The lanes of a run that begins at `epoch`: their number, and the settings of each.
+pub(super) fn lanes(config: &DriverConfig<'_>, epoch: Stamp, timeline: Timeline) -> (u32, LaneConfig) {
+    let scenario = config.scenario;
+    let streams = config.shard().share(scenario.calls());
+    let cpus = config.scheduling.usable(config.environment.cpus);
+    let lane = LaneConfig {
+        rules: rules(config, epoch),
+        spread: scenario.media.phase == Phasing::Staggered,
+        share: Share::default(),
+        timeline,
+        impair: scenario.impair.clone(),
+        scheduling: config.scheduling.clone(),
+        streams,
+        dead_after: scenario.load.dead_after.0,
+        plays: Repertoire::of(scenario, config.passages.clone()),
+    };
+    (scenario.driver.lanes.count(cpus, streams), lane)
 }
 
 /// Everything that call number `call` on a line is placed with, from `local` and with its media on `port`.

@@ -2,6 +2,7 @@
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::talking::Hears;
 use super::tape::Tape;
@@ -23,12 +24,34 @@ pub(super) struct ReceivedCall {
     pub(super) drops: u32,
     /// Its death has been told.
     pub(super) told: bool,
+    /// Packets sent, once sending is over.
+    pub(super) ending: Option<u64>,
     /// Impairment of its packets on purpose.
     pub(super) impairer: Option<Box<Impairer>>,
     /// Record of what comes to its socket, from whomever.
     pub(super) tape: Option<Tape>,
     /// Hears speech or bursts, where no probes are sent.
     pub(super) ear: Option<Box<Hears>>,
+    pub(super) direct: Direct,
+}
+
+/// Says to the pacer that a stream's socket is connected to where its packets go: the kernel looks up no route for each
+/// then. The receiver connects sockets, so that it knows.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Direct(Arc<AtomicBool>);
+
+impl Direct {
+    pub(super) fn new(is_direct: bool) -> Self {
+        Direct(Arc::new(AtomicBool::new(is_direct)))
+    }
+
+    pub(super) fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn set(&self, is_direct: bool) {
+        self.0.store(is_direct, Ordering::Relaxed);
+    }
 }
 
 /// Opening of media that SRTP protects, and its counts.
@@ -66,7 +89,8 @@ impl ReceivedCall {
         let verdict = self.latch.judge(datagram.from, datagram.received_at, is_own);
         if verdict == Verdict::TakeAndConnect {
             // The latch refuses others by itself if the kernel does not.
-            let _ = self.socket.connect(datagram.from);
+            let is_connected = self.socket.connect(datagram.from).is_ok();
+            self.direct.set(is_connected && self.latch.names(datagram.from));
         }
         if !had_proof && self.latch.has_proof() {
             self.drops = udp::drops(&self.socket).unwrap_or(self.drops);
@@ -87,6 +111,7 @@ impl ReceivedCall {
     /// Takes packets from anywhere until `until` at the least: the far end names another address `to`, or may speak from
     /// elsewhere than it has named. Answers from a source that the socket is closed to would be lost.
     pub(super) fn reopen(&mut self, to: Option<SocketAddr>, until: Stamp) {
+        self.direct.set(false);
         let _ = udp::disconnect(&self.socket);
         match to {
             Some(to) => self.latch.moved(to, until),

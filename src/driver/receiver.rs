@@ -11,7 +11,7 @@ use tokio::sync::mpsc::{self, UnboundedSender};
 use super::lane::LaneEvent;
 use super::media::RECEIVE_BUFFER;
 use super::pacer::PacerCommand;
-use super::received::{Protected, ReceivedCall};
+use super::received::{Direct, Protected, ReceivedCall};
 use super::talking::Hears;
 use super::tape::Tape;
 use crate::clock::{self, Timeline};
@@ -25,6 +25,7 @@ use crate::net::udp::{self, Batch, Datagram};
 use crate::rtp::Format;
 use crate::rtp::srtp::{Keys, SrtpReceiver};
 use crate::stamp::Stamp;
+use crate::table::Deadlines;
 
 /// Datagrams taken from one socket at a time.
 const BATCH: usize = 32;
@@ -53,6 +54,7 @@ pub(super) enum ReceiverCommand {
         tape: Option<Tape>,
         /// Hears speech or bursts, where no probes are sent.
         ear: Option<Box<Hears>>,
+        direct: Direct,
     },
     /// The far end has changed its media: be ready for it, then have the pacer follow.
     Change { call_id: u32, change: Box<MediaChange> },
@@ -93,18 +95,15 @@ pub(super) struct Receiving {
     pub echoes: Option<mpsc::Sender<ReceivedEcho>>,
 }
 
-/// A call for which nothing more is sent.
-struct Finishing {
-    token: u64,
-    sent: u64,
-    stopped_at: Stamp,
-}
-
-/// The thread's books of all calls.
+/// The thread's books of all calls. A wake-up touches those of which something has come or is due, and no others.
 struct Books {
     tally: ReceiveTally,
-    /// Calls that are over for the sender, and may still hear something.
-    finishing: Vec<Finishing>,
+    /// Next looks for silence.
+    looks: Deadlines<u64>,
+    /// Times at which calls that are over for the sender are over for good.
+    ends: Deadlines<u64>,
+    /// Calls that are over for the sender, and have all of their packets back.
+    complete: Vec<u64>,
     impaired: ImpairCounts,
     since: Since,
     /// A packet that SRTP had protected.
@@ -113,9 +112,31 @@ struct Books {
 
 impl Books {
     fn new(rules: Rules) -> Self {
-        let (tally, impaired) = (ReceiveTally::new(rules), ImpairCounts::default());
-        Books { tally, finishing: Vec::new(), impaired, since: Since::default(), plain: Vec::new() }
+        Books {
+            tally: ReceiveTally::new(rules),
+            looks: Deadlines::new(),
+            ends: Deadlines::new(),
+            complete: Vec::new(),
+            impaired: ImpairCounts::default(),
+            since: Since::default(),
+            plain: Vec::new(),
+        }
     }
+}
+
+impl Books {
+    /// Notes it if a call that is over for the sender has all of its packets back.
+    fn note_complete(&mut self, call: &ReceivedCall) {
+        if call.ending.is_some_and(|sent| call.stream.is_settled(sent)) {
+            self.complete.push(call.stream.call_id().into());
+        }
+    }
+}
+
+/// Time from a call's start to the first look for its silence. Calls that start together are not looked at together: the
+/// looks of thousands take a while.
+fn first_look(call_id: u32) -> Duration {
+    LOOK_EVERY + LOOK_EVERY * (call_id % 64) / 64
 }
 
 /// Counts of the thread since it last told.
@@ -134,7 +155,6 @@ impl Receiving {
         let mut books = Books::new(self.rules);
         let mut batch = Batch::new(BATCH, DATAGRAM);
         let mut ready = Vec::with_capacity(256);
-        let mut next_look = self.rules.epoch;
         let mut watch = StallWatch::new(self.timeline.now(), STALL);
         while self.obey(&mut calls, &mut books, &poller) {
             ready.clear();
@@ -151,14 +171,11 @@ impl Receiving {
             if watch.look(now) {
                 self.catch_up(&mut calls, &mut batch, &mut books, &mut line);
             }
-            self.release(&mut line, &mut calls, &mut books.tally);
+            self.release(&mut line, &mut calls, &mut books);
             self.report_finished(&mut calls, &poller, &mut books, now);
             self.report_second(&mut books, now);
-            if now >= next_look {
-                next_look = now + LOOK_EVERY;
-                let awake_since = watch.awake_since().max(self.pacer.awake_since(now));
-                self.look_for_silent(&mut calls, now, awake_since);
-            }
+            let awake_since = watch.awake_since().max(self.pacer.awake_since(now));
+            self.look_for_silent(&mut calls, &mut books.looks, now, awake_since);
         }
         calls.into_values().for_each(|call| self.finish(call, &mut books));
         self.tick(&mut books);
@@ -194,6 +211,7 @@ impl Receiving {
         let socket = call.socket.clone();
         // An error is one that ICMP brought for an earlier send; the packet it is about is lost anyway.
         let read = batch.receive(&*socket, |datagram| self.take(call, &datagram, books, line));
+        books.note_complete(call);
         matches!(read, Ok(BATCH))
     }
 
@@ -234,16 +252,12 @@ impl Receiving {
     }
 
     /// Takes in what the impairment has held back until now, as received when it was let go.
-    fn release(
-        &self,
-        line: &mut DelayLine,
-        calls: &mut HashMap<u64, ReceivedCall>,
-        tally: &mut ReceiveTally,
-    ) {
+    fn release(&self, line: &mut DelayLine, calls: &mut HashMap<u64, ReceivedCall>, books: &mut Books) {
         let now = clock::now();
         while let Some(packet) = line.pop_due(now) {
             if let Some(call) = calls.get_mut(&packet.tag) {
-                call.stream.receive(packet.bytes, packet.at, now, &self.window, tally);
+                call.stream.receive(packet.bytes, packet.at, now, &self.window, &mut books.tally);
+                books.note_complete(call);
             }
         }
     }
@@ -251,17 +265,29 @@ impl Receiving {
     fn obey(&self, calls: &mut HashMap<u64, ReceivedCall>, books: &mut Books, poller: &Poller) -> bool {
         loop {
             match self.commands.try_recv() {
-                Ok(ReceiverCommand::Add { stream, socket, latch, srtp, impairer, tape, ear }) => {
+                Ok(ReceiverCommand::Add { stream, socket, latch, srtp, impairer, tape, ear, direct }) => {
                     let call_id = stream.call_id();
+                    books.looks.set(call_id.into(), Some(self.timeline.now() + first_look(call_id)));
                     // Without a place in the poller the call would be deaf; its packets then count
                     // as lost, and the run says that it was silent.
                     let _ = poller.add(&*socket, call_id.into());
                     let drops = udp::drops(&socket).unwrap_or(0);
                     let srtp = srtp.map(|receiver| Protected { receiver, received: 0, decrypted: 0 });
-                    calls.insert(
-                        call_id.into(),
-                        ReceivedCall { stream, socket, latch, srtp, drops, told: false, impairer, tape, ear },
-                    );
+                    let (told, ending) = (false, None);
+                    let call = ReceivedCall {
+                        stream,
+                        socket,
+                        latch,
+                        srtp,
+                        drops,
+                        told,
+                        ending,
+                        impairer,
+                        tape,
+                        ear,
+                        direct,
+                    };
+                    calls.insert(call_id.into(), call);
                 }
                 Ok(ReceiverCommand::Change { call_id, change }) => {
                     if let Some(call) = calls.get_mut(&call_id.into()) {
@@ -276,10 +302,16 @@ impl Receiving {
                 Ok(ReceiverCommand::Paused { call_id, sent, last_at }) => {
                     if let Some(call) = calls.get_mut(&call_id.into()) {
                         call.stream.paused(sent, last_at, &self.window, &mut books.tally);
+                        books.note_complete(call);
                     }
                 }
                 Ok(ReceiverCommand::Finish { call_id, sent, stopped_at }) => {
-                    books.finishing.push(Finishing { token: call_id.into(), sent, stopped_at });
+                    if let Some(call) = calls.get_mut(&call_id.into()) {
+                        call.ending = Some(sent);
+                        // What comes in time is read by then.
+                        books.ends.set(call_id.into(), Some(stopped_at + self.rules.lost_after));
+                        books.note_complete(call);
+                    }
                 }
                 Ok(ReceiverCommand::Shutdown) | Err(TryRecvError::Disconnected) => return false,
                 Err(TryRecvError::Empty) => return true,
@@ -310,14 +342,16 @@ impl Receiving {
         books: &mut Books,
         now: Stamp,
     ) {
-        let is_complete = |ending: &mut Finishing| match calls.get(&ending.token) {
-            Some(call) => call.stream.is_complete(ending.sent, ending.stopped_at, now),
-            None => true,
-        };
-        let done: Vec<_> = books.finishing.extract_if(.., is_complete).collect();
-        for call in done.iter().filter_map(|ending| calls.remove(&ending.token)) {
-            let _ = poller.remove(&*call.socket);
-            self.finish(call, books);
+        while let Some((_, token)) = books.ends.pop(now) {
+            books.complete.push(token);
+        }
+        while let Some(token) = books.complete.pop() {
+            books.ends.set(token, None);
+            books.looks.set(token, None);
+            if let Some(call) = calls.remove(&token) {
+                let _ = poller.remove(&*call.socket);
+                self.finish(call, books);
+            }
         }
     }
 
@@ -332,9 +366,19 @@ impl Receiving {
         let _ = self.events.send(LaneEvent::Finished { call_id, report, heard, listened });
     }
 
-    /// Looks for calls of which little or nothing is heard: their far ends may speak from elsewhere by now, or they are dead.
-    fn look_for_silent(&self, calls: &mut HashMap<u64, ReceivedCall>, now: Stamp, awake_since: Stamp) {
-        for call in calls.values_mut() {
+    /// Looks, where it is time, for calls of which little or nothing is heard: their far ends may speak from elsewhere by
+    /// now, or they are dead.
+    fn look_for_silent(
+        &self,
+        calls: &mut HashMap<u64, ReceivedCall>,
+        looks: &mut Deadlines<u64>,
+        now: Stamp,
+        awake_since: Stamp,
+    ) {
+        while let Some((due, token)) = looks.pop(now) {
+            let Some(call) = calls.get_mut(&token) else { continue };
+            let next = due + LOOK_EVERY;
+            looks.set(token, Some(if next > now { next } else { now + LOOK_EVERY }));
             let silent_for = |long| call.stream.is_dead(now, long, awake_since);
             let is_missed = call.latch.is_closed() && (silent_for(REOPEN_AFTER) || call.stream.misses_many());
             let is_dead = !self.dead_after.is_zero() && !call.told && silent_for(self.dead_after);
@@ -367,7 +411,7 @@ impl Receiving {
         second.record.socket_drops = since.drops;
         second.record.corrupted = corrupted - since.corrupted;
         second.record.cpu_busiest_thread = Some(cpu.saturating_sub(since.cpu).as_secs_f64());
-        let _ = self.events.send(LaneEvent::Second(second));
+        let _ = self.events.send(LaneEvent::Read(second));
         *since = Since { second: since.second, drops: 0, corrupted, cpu };
     }
 }
@@ -423,13 +467,15 @@ mod tests {
             srtp: None,
             drops: 0,
             told: false,
+            ending: Some(150),
             impairer: None,
             tape: None,
             ear: None,
+            direct: Direct::new(true),
         };
         let mut calls = HashMap::from([(0, call)]);
         let mut books = Books::new(rules);
-        books.finishing.push(Finishing { token: 0, sent: 150, stopped_at: rules.epoch });
+        books.ends.set(0, Some(rules.epoch + rules.lost_after));
         // The other fifty have been lost, and the call is over for long.
         let now = timeline.now() + 60 * second;
         let (mut batch, mut line) = (Batch::new(BATCH, DATAGRAM), DelayLine::new(0, 0));
@@ -437,5 +483,74 @@ mod tests {
         receiving.report_finished(&mut calls, &poller, &mut books, now);
         let Ok(LaneEvent::Finished { report, heard, .. }) = inbox.try_recv() else { panic!("it is closed") };
         assert_eq!((report.total_received, heard.from), (100, Some(from)));
+    }
+
+    /// A thread's receiving side without sockets to read, and `count` calls of which nothing has come yet.
+    fn idle(count: u32) -> (Receiving, Sender<ReceiverCommand>, mpsc::UnboundedReceiver<LaneEvent>) {
+        let timeline = Timeline::start();
+        let second = Duration::from_secs(1);
+        let rules = Rules {
+            key: RunKey::new(1, [1; 16]),
+            epoch: timeline.now(),
+            ptime: second / 50,
+            late_after: second,
+            lost_after: 2 * second,
+            shared_clock: true,
+        };
+        let ((orders, commands), (events, inbox)) = (std::sync::mpsc::channel(), mpsc::unbounded_channel());
+        let (window, pacer) = (Arc::new(Window::default()), Arc::new(Heartbeat::new(STALL)));
+        let (to_pacer, _) = std::sync::mpsc::channel();
+        let (dead_after, echoes) = (second, None);
+        let socket = Arc::new(udp::bind_stamped("127.0.0.1:0".parse().unwrap(), 4096).unwrap());
+        let from = socket.local_addr().unwrap();
+        let format = Format::of(Codec::Pcmu, rules.ptime);
+        for call in 0..count {
+            let add = ReceiverCommand::Add {
+                stream: Box::new(StreamReceiver::new(rules, call, Class::Call, format, rules.epoch)),
+                socket: socket.clone(),
+                latch: Box::new(SourceLatch::closed(from, from)),
+                srtp: None,
+                impairer: None,
+                tape: None,
+                ear: None,
+                direct: Direct::default(),
+            };
+            orders.send(add).unwrap();
+        }
+        (
+            Receiving { rules, window, commands, events, timeline, pacer, to_pacer, dead_after, echoes },
+            orders,
+            inbox,
+        )
+    }
+
+    #[test]
+    fn a_wake_up_touches_no_call_of_which_nothing_is_due() {
+        const CALLS: u32 = 1024;
+        let (receiving, orders, mut inbox) = idle(CALLS);
+        let (mut calls, mut books) = (HashMap::new(), Books::new(receiving.rules));
+        let poller = Poller::new().unwrap();
+        let begin = receiving.timeline.now();
+        let stopped = |call_id| ReceiverCommand::Finish { call_id, sent: 1, stopped_at: begin + STALL };
+        // Half of them are over for the sender, and their last packet is still out.
+        (0..CALLS / 2).for_each(|call| orders.send(stopped(call)).unwrap());
+        assert!(receiving.obey(&mut calls, &mut books, &poller));
+        let mut wake_up = |now| {
+            crate::table::touched();
+            receiving.report_finished(&mut calls, &poller, &mut books, now);
+            receiving.look_for_silent(&mut calls, &mut books.looks, now, begin);
+            (crate::table::touched(), calls.len())
+        };
+        assert_eq!(wake_up(begin), (0, 1024));
+        // Looks go round: no millisecond has many of them.
+        let until = receiving.timeline.now().since(begin) + 3 * LOOK_EVERY;
+        let all: Vec<_> =
+            (1..until.as_millis() as u64).map(|ms| wake_up(begin + Duration::from_millis(ms)).0).collect();
+        assert!(all.iter().all(|touched| *touched < u64::from(CALLS)), "{all:?}");
+        assert!(all.iter().sum::<u64>() >= u64::from(CALLS), "{all:?}");
+        // And those that are over end when their packets are lost.
+        assert_eq!(wake_up(begin + STALL + receiving.rules.lost_after).1, 512);
+        let ended = std::iter::from_fn(|| inbox.try_recv().ok());
+        assert_eq!(ended.filter(|event| matches!(event, LaneEvent::Finished { .. })).count(), 512);
     }
 }

@@ -1,6 +1,7 @@
 //! Counts of an echo.
 
 use std::fmt;
+use std::ops::AddAssign;
 
 /// An echo's counts. Every datagram that was received is in one of the kinds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -29,6 +30,23 @@ pub struct EchoCounts {
     pub drops: u64,
     /// Bytes sent back, RTP headers included.
     pub bytes: u64,
+}
+
+impl AddAssign for EchoCounts {
+    fn add_assign(&mut self, more: EchoCounts) {
+        self.received += more.received;
+        self.probes += more.probes;
+        self.plain += more.plain;
+        self.not_rtp += more.not_rtp;
+        self.echoed += more.echoed;
+        self.repeated += more.repeated;
+        self.no_room += more.no_room;
+        self.too_fast += more.too_fast;
+        self.unanswerable += more.unanswerable;
+        self.send_errors += more.send_errors;
+        self.drops += more.drops;
+        self.bytes += more.bytes;
+    }
 }
 
 impl fmt::Display for EchoCounts {

@@ -30,14 +30,13 @@ const DATAGRAM: usize = 1500;
 /// One socket for everybody: 100 ms of 1,000 streams.
 const RECEIVE_BUFFER: usize = buffer_for(100 * 50);
 
-/// The server's handle. Dropping it ends the thread and frees the port.
+/// The server's handle. Dropping it ends its threads and frees the port.
 #[derive(Debug)]
 pub struct EchoServer {
     local: SocketAddr,
     receive_buffer: usize,
     stop: Arc<AtomicBool>,
-    waker: Waker,
-    thread: Option<JoinHandle<EchoCounts>>,
+    lanes: Vec<(Waker, JoinHandle<EchoCounts>)>,
 }
 
 impl EchoServer {
@@ -46,23 +45,44 @@ impl EchoServer {
     /// # Errors
     /// Errors of the system calls; `AddrInUse` when another program holds the port.
     pub fn start(address: SocketAddr) -> io::Result<Self> {
-        let socket = udp::bind_stamped(address, RECEIVE_BUFFER)?;
-        let local = socket.local_addr()?;
-        let receive_buffer = udp::receive_buffer(&socket)?;
-        let poller = Poller::new()?;
-        poller.add(&socket, 0)?;
-        let waker = poller.waker();
-        let stop = Arc::new(AtomicBool::new(false));
-        let echo = EchoThread {
-            socket,
-            local,
-            streams: Streams::new(MOST_STREAMS),
-            counts: EchoCounts::default(),
-            answer: [0; DATAGRAM],
+        EchoServer::with_lanes(address, 1)
+    }
+
+    /// The same from several threads, each with a socket on that address: the kernel gives all datagrams of one sender
+    /// to the same one. They share the table's room equally.
+    ///
+    /// # Errors
+    /// As [`EchoServer::start`].
+    pub fn with_lanes(address: SocketAddr, lanes: u32) -> io::Result<Self> {
+        let lanes = lanes.max(1);
+        // Alone on the port, which shows that nobody else holds it. It makes room for those that share it.
+        let alone = udp::bind_stamped(address, RECEIVE_BUFFER)?;
+        let local = alone.local_addr()?;
+        let receive_buffer = udp::receive_buffer(&alone)?;
+        let sockets: Vec<_> = if lanes == 1 {
+            vec![alone]
+        } else {
+            drop(alone);
+            let shared = (0..lanes).map(|_| udp::bind_shared(local, RECEIVE_BUFFER));
+            shared.collect::<io::Result<_>>()?
         };
-        let stopped = stop.clone();
-        let thread = thread::Builder::new().name("echo".into()).spawn(move || echo.run(poller, &stopped))?;
-        Ok(EchoServer { local, receive_buffer, stop, waker, thread: Some(thread) })
+        let mut server =
+            EchoServer { local, receive_buffer, stop: Arc::new(AtomicBool::new(false)), lanes: Vec::new() };
+        for socket in sockets {
+            let poller = Poller::new()?;
+            poller.add(&socket, 0)?;
+            let (waker, stopped) = (poller.waker(), server.stop.clone());
+            let echo = EchoThread {
+                socket,
+                local,
+                streams: Streams::new(MOST_STREAMS / lanes as usize),
+                counts: EchoCounts::default(),
+                answer: [0; DATAGRAM],
+            };
+            let run = move || echo.run(poller, &stopped);
+            server.lanes.push((waker, thread::Builder::new().name("echo".into()).spawn(run)?));
+        }
+        Ok(server)
     }
 
     /// The address that it listens on.
@@ -76,16 +96,20 @@ impl EchoServer {
         (self.receive_buffer, RECEIVE_BUFFER)
     }
 
-    /// Ends the thread and returns what has passed, to the last datagram.
+    /// Ends the threads and returns what has passed, to the last datagram.
     pub fn stop(mut self) -> EchoCounts {
-        self.end().unwrap_or_default()
+        self.end()
     }
 
-    /// The thread's counts, the first time; a panic on it has been reported where it happened.
-    fn end(&mut self) -> Option<EchoCounts> {
+    /// The threads' counts, the first time; a panic on one has been reported where it happened.
+    fn end(&mut self) -> EchoCounts {
         self.stop.store(true, Relaxed);
-        self.waker.wake();
-        self.thread.take()?.join().ok()
+        self.lanes.iter().for_each(|(waker, _)| waker.wake());
+        let mut sum = EchoCounts::default();
+        for (_, thread) in self.lanes.drain(..) {
+            sum += thread.join().unwrap_or_default();
+        }
+        sum
     }
 }
 
@@ -197,5 +221,30 @@ mod tests {
         assert_eq!(echo.stop(), EchoCounts::default());
         drop(EchoServer::start(address).unwrap());
         EchoServer::start(address).unwrap();
+    }
+
+    #[test]
+    fn several_lanes_are_one_echo_that_keeps_each_senders_order() {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let echo = EchoServer::with_lanes(any, 3).unwrap();
+        let address = echo.local_addr();
+        assert_eq!(EchoServer::start(address).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        let senders: Vec<_> = (0..16).map(|_| UdpSocket::bind(any).unwrap()).collect();
+        for sender in &senders {
+            sender.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
+            sender.connect(address).unwrap();
+            for number in 0..10 {
+                sender.send(&[&[0x80, 0, 0, number][..], &[7; 168]].concat()).unwrap();
+            }
+        }
+        for sender in &senders {
+            let mut answer = [0; DATAGRAM];
+            let numbers: Vec<_> =
+                (0..10).map(|_| sender.recv(&mut answer).map(|_| answer[3]).unwrap()).collect();
+            assert_eq!(numbers, (0..10).collect::<Vec<_>>());
+        }
+        let counts = echo.stop();
+        assert_eq!((counts.received, counts.plain, counts.drops), (160, 160, 0));
+        drop(EchoServer::start(address).unwrap());
     }
 }

@@ -30,7 +30,7 @@ pub use sender::{SendTally, Sent, StreamSent};
 pub use source::{SourceLatch, Sources, Verdict};
 pub use stall::{Heartbeat, StallWatch};
 pub use talk::{Listened, Listener, TalkCounts};
-pub use wheel::Wheel;
+pub use wheel::{Share, Wheel};
 pub use window::{MOST_WINDOWS, Window};
 
 use std::time::Duration;

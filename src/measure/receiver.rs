@@ -443,12 +443,10 @@ impl StreamReceiver {
         }
     }
 
-    /// True if of `sent` packets, the last one before `stopped_at`, none is still out at `now` that
-    /// could come back in time.
-    pub fn is_complete(&self, sent: u64, stopped_at: Stamp, now: Stamp) -> bool {
+    /// True if of `sent` packets none is still out that could come back.
+    pub fn is_settled(&self, sent: u64) -> bool {
         let StreamReport { total_received, total_clipped, total_excused, .. } = self.report;
-        let settled = total_received + total_clipped + total_excused >= sent;
-        settled || now > stopped_at + self.rules.lost_after
+        total_received + total_clipped + total_excused >= sent
     }
 
     /// The stream's number in the run.

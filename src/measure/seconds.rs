@@ -71,13 +71,9 @@ impl OpenSeconds {
         let settled = now - self.rules.lost_after - Duration::from_secs(1);
         let settled = if settled < self.rules.epoch { return } else { self.rules.second(settled) };
         while self.first <= settled {
-            match self.open.pop_front() {
-                Some(second) => {
-                    each(second);
-                    self.first += 1;
-                }
-                None => self.first = settled + 1,
-            }
+            // One in which nothing came is over as well: all of it is lost.
+            each(self.open.pop_front().unwrap_or_else(|| MediaSecond::new(self.first)));
+            self.first += 1;
         }
     }
 

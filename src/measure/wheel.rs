@@ -6,6 +6,22 @@ use std::time::Duration;
 
 use crate::stamp::Stamp;
 
+/// One of several lanes, which have the streams of a run among them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// Number of the lane, from 0.
+    pub lane: u32,
+    /// Number of lanes.
+    pub lanes: u32,
+}
+
+impl Default for Share {
+    /// The only lane.
+    fn default() -> Self {
+        Share { lane: 0, lanes: 1 }
+    }
+}
+
 /// Streams of one packet interval, spread over its slots. Each goes by a key of its own.
 #[derive(Debug)]
 pub struct Wheel<T> {
@@ -18,14 +34,30 @@ pub struct Wheel<T> {
     origin: Stamp,
     /// Slots begun since the origin.
     turn: u64,
-    spread: bool,
+    /// Slots that new streams go to, in the order in which they are filled.
+    order: Vec<usize>,
+    /// Streams at hand.
+    len: usize,
 }
 
 impl<T> Wheel<T> {
     /// A wheel that turns once per `ptime` in steps of `slot`, from `origin` on. Spread, a new
     /// stream goes where the fewest are; otherwise all streams send in the first slot.
     pub fn new(ptime: Duration, slot: Duration, origin: Stamp, spread: bool) -> Self {
+        Wheel::of_lane(Share::default(), ptime, slot, origin, spread)
+    }
+
+    /// The wheel of one lane. The wheels of all lanes that turn from one origin, dealt streams in turn, have each stream
+    /// in the slot in which one wheel would have it.
+    pub fn of_lane(share: Share, ptime: Duration, slot: Duration, origin: Stamp, spread: bool) -> Self {
         let count = (ptime.as_nanos() / slot.as_nanos().max(1)).max(1) as usize;
+        let lanes = share.lanes.max(1) as usize;
+        let of_lane = (0..count).map(|n| (share.lane as usize + n * lanes) % count);
+        let mut order: Vec<usize> = if spread { of_lane.collect() } else { vec![0] };
+        // From its first slot on, the order repeats itself.
+        let first = order[0];
+        let len = order.iter().skip(1).position(|slot| *slot == first).map_or(order.len(), |n| n + 1);
+        order.truncate(len);
         Wheel {
             slots: (0..count).map(|_| Vec::new()).collect(),
             keys: vec![Vec::new(); count],
@@ -33,17 +65,16 @@ impl<T> Wheel<T> {
             slot,
             origin,
             turn: 0,
-            spread,
+            order,
+            len: 0,
         }
     }
 
     /// Gives the stream its slot. One that had the same key is taken out.
     pub fn add(&mut self, key: u32, stream: T) {
         self.remove(key);
-        let emptiest = match self.spread {
-            true => (0..self.slots.len()).min_by_key(|n| self.slots[*n].len()).unwrap_or(0),
-            false => 0,
-        };
+        let emptiest = self.order.iter().copied().min_by_key(|n| self.slots[*n].len()).unwrap_or(0);
+        self.len += 1;
         self.places.insert(key, (emptiest, self.slots[emptiest].len()));
         self.slots[emptiest].push(stream);
         self.keys[emptiest].push(key);
@@ -58,6 +89,7 @@ impl<T> Wheel<T> {
     /// Takes out the stream of this key.
     pub fn remove(&mut self, key: u32) -> Option<T> {
         let (slot, place) = self.places.remove(&key)?;
+        self.len -= 1;
         self.keys[slot].swap_remove(place);
         // The slot's last stream has moved into the gap.
         if let Some(moved) = self.keys[slot].get(place) {
@@ -69,6 +101,7 @@ impl<T> Wheel<T> {
     /// Takes out all streams.
     pub fn drain(&mut self) -> impl Iterator<Item = T> {
         self.places.clear();
+        self.len = 0;
         self.keys.iter_mut().for_each(Vec::clear);
         self.slots.iter_mut().flat_map(std::mem::take)
     }
@@ -112,7 +145,7 @@ impl<T> Wheel<T> {
 
     /// True without any stream.
     pub fn is_empty(&self) -> bool {
-        self.slots.iter().all(Vec::is_empty)
+        self.len == 0
     }
 }
 
@@ -204,6 +237,37 @@ mod tests {
             left.sort_unstable();
             prop_assert!(left.into_iter().eq(there));
             prop_assert_eq!(wheel.remove(0), None);
+        }
+
+        /// Dealt to lanes in turn, each stream sends when one wheel would have it send.
+        #[test]
+        fn the_lanes_together_keep_the_schedule_of_one(
+            lanes in 1u32..40,
+            streams in 0u32..200,
+            slots in 1u32..30,
+            spread in any::<bool>(),
+        ) {
+            let wheel = |share| Wheel::of_lane(share, MS * slots, MS, Stamp::ZERO, spread);
+            let turn = |mut wheel: Wheel<u32>| {
+                let mut sent = Vec::new();
+                for _ in 0..2 * slots {
+                    let due = wheel.due();
+                    sent.extend(wheel.advance().iter().map(|stream| (due, *stream)));
+                }
+                sent
+            };
+            let mut one = wheel(Share::default());
+            (0..streams).for_each(|n| one.add(n, n));
+            let mut together = Vec::new();
+            for lane in 0..lanes {
+                let mut part = wheel(Share { lane, lanes });
+                (lane..streams).step_by(lanes as usize).for_each(|n| part.add(n, n));
+                together.extend(turn(part));
+            }
+            let mut of_one = turn(one);
+            together.sort_unstable();
+            of_one.sort_unstable();
+            prop_assert_eq!(together, of_one);
         }
 
         /// However a sleep lies to the times that count, it skips what would have been sent in them.

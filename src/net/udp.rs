@@ -32,8 +32,24 @@ pub const fn buffer_for(packets_per_second: usize) -> usize {
 /// # Errors
 /// Errors of the system calls; `AddrInUse` when another program holds the port.
 pub fn bind_stamped(address: SocketAddr, receive_buffer: usize) -> io::Result<UdpSocket> {
+    bind(address, receive_buffer, false)
+}
+
+/// The same on a port that several sockets of this program share (SO_REUSEPORT): each has the datagrams of its own
+/// senders.
+///
+/// # Errors
+/// As [`bind_stamped`].
+pub fn bind_shared(address: SocketAddr, receive_buffer: usize) -> io::Result<UdpSocket> {
+    bind(address, receive_buffer, true)
+}
+
+fn bind(address: SocketAddr, receive_buffer: usize, is_shared: bool) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
+    if is_shared {
+        setsockopt(&socket, sockopt::ReusePort, &true)?;
+    }
     if setsockopt(&socket, sockopt::RcvBufForce, &receive_buffer).is_err() {
         socket.set_recv_buffer_size(receive_buffer)?;
     }
@@ -127,26 +143,49 @@ pub(super) struct Control(pub(super) [u8; CONTROL_LEN]);
 
 /// Buffers for receiving many datagrams with one recvmmsg(2), reused for ever.
 ///
-/// nix's own batch does not reset the control length between calls, which cuts stamps off.
+/// The headers are written once; after a call those that the kernel has changed are put right. nix's own batch does not
+/// reset the control length between calls, which cuts stamps off.
 pub struct Batch {
+    headers: Vec<libc::mmsghdr>,
     size: usize,
-    data: Vec<u8>,
-    control: Vec<Control>,
-    names: Vec<libc::sockaddr_storage>,
     unstamped: u64,
+    /// What the headers point to. It is reached through them alone.
+    _memory: Memory,
 }
+
+/// Memory that the headers of a batch point into. None of it moves with the struct.
+struct Memory {
+    _vectors: Vec<libc::iovec>,
+    _data: Vec<u8>,
+    _control: Vec<Control>,
+    _names: Vec<libc::sockaddr_storage>,
+}
+
+// SAFETY: all pointers are into memory that the batch owns, and nobody else has any.
+unsafe impl Send for Batch {}
+
+const NAME_LEN: libc::socklen_t = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
 
 impl Batch {
     /// Buffers for `count` datagrams of at most `size` bytes each.
     pub fn new(count: usize, size: usize) -> Self {
-        Batch {
-            size,
-            data: vec![0; count * size],
-            control: vec![Control([0; CONTROL_LEN]); count],
-            // SAFETY: all-zero is a valid value of this C struct.
-            names: vec![unsafe { std::mem::zeroed() }; count],
-            unstamped: 0,
+        // SAFETY: all-zero is a valid value of these C structs.
+        let (header, name) = unsafe { std::mem::zeroed::<(libc::mmsghdr, libc::sockaddr_storage)>() };
+        let mut data = vec![0; count * size];
+        let mut control = vec![Control([0; CONTROL_LEN]); count];
+        let mut names = vec![name; count];
+        let part = |part: &mut [u8]| libc::iovec { iov_base: part.as_mut_ptr().cast(), iov_len: size };
+        let mut vectors: Vec<_> = data.chunks_exact_mut(size.max(1)).map(part).collect();
+        let mut headers = vec![header; count];
+        let memory = vectors.iter_mut().zip(&mut control).zip(&mut names);
+        for (header, ((vector, control), name)) in headers.iter_mut().zip(memory) {
+            let header = &mut header.msg_hdr;
+            (header.msg_iov, header.msg_iovlen) = (vector, 1);
+            (header.msg_name, header.msg_namelen) = ((&raw mut *name).cast(), NAME_LEN);
+            (header.msg_control, header.msg_controllen) = (control.0.as_mut_ptr().cast(), CONTROL_LEN as _);
         }
+        let memory = Memory { _vectors: vectors, _data: data, _control: control, _names: names };
+        Batch { headers, size, unstamped: 0, _memory: memory }
     }
 
     /// Datagrams so far to which the kernel gave no stamp: theirs is the time of reading.
@@ -160,47 +199,27 @@ impl Batch {
     /// # Errors
     /// Errors of recvmmsg(2), `WouldBlock` when there was nothing.
     pub fn receive(&mut self, socket: &impl AsFd, mut each: impl FnMut(Datagram<'_>)) -> io::Result<usize> {
-        const MOST: usize = 64;
-        let count = self.control.len().min(MOST);
-        // SAFETY: all-zero is a valid value of these C structs.
-        let mut vectors: [libc::iovec; MOST] = unsafe { std::mem::zeroed() };
-        // SAFETY: as above.
-        let mut headers: [libc::mmsghdr; MOST] = unsafe { std::mem::zeroed() };
-        for n in 0..count {
-            let data = &mut self.data[n * self.size..(n + 1) * self.size];
-            vectors[n] = libc::iovec { iov_base: data.as_mut_ptr().cast(), iov_len: data.len() };
-            let header = &mut headers[n].msg_hdr;
-            header.msg_iov = &mut vectors[n];
-            header.msg_iovlen = 1;
-            header.msg_name = (&raw mut self.names[n]).cast();
-            header.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
-            header.msg_control = self.control[n].0.as_mut_ptr().cast();
-            header.msg_controllen = CONTROL_LEN as _;
-        }
-        // SAFETY: every pointer in the first `count` headers points into live buffers of this
-        // struct or this frame, with their true lengths, and outlives the call.
-        let got = unsafe {
-            let fd = socket.as_fd().as_raw_fd();
-            libc::recvmmsg(
-                fd,
-                headers.as_mut_ptr(),
-                count as _,
-                libc::MSG_DONTWAIT as _,
-                std::ptr::null_mut(),
-            )
-        };
+        let fd = socket.as_fd().as_raw_fd();
+        let (into, count) = (self.headers.as_mut_ptr(), self.headers.len());
+        // SAFETY: every pointer in the headers points into live memory of this struct, with its true length.
+        let got =
+            unsafe { libc::recvmmsg(fd, into, count as _, libc::MSG_DONTWAIT as _, std::ptr::null_mut()) };
         let got = usize::try_from(got).map_err(|_| io::Error::last_os_error())?;
-        for (n, header) in headers[..got].iter().enumerate() {
-            let len = (header.msg_len as usize).min(self.size);
-            let (stamp, drops) = read_control(&header.msg_hdr);
+        for message in &mut self.headers[..got] {
+            let header = &mut message.msg_hdr;
+            let len = (message.msg_len as usize).min(self.size);
+            let (stamp, drops) = read_control(header);
             self.unstamped += u64::from(stamp.is_none());
-            each(Datagram {
-                bytes: &self.data[n * self.size..n * self.size + len],
-                truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
-                from: peer(&self.names[n], header.msg_hdr.msg_namelen),
-                received_at: stamp.unwrap_or_else(clock::now),
-                drops,
-            });
+            // SAFETY: the header's only vector has `size` bytes, which nobody else reaches, and its name is a
+            // sockaddr_storage.
+            let (bytes, name) = unsafe {
+                let data = (*header.msg_iov).iov_base.cast_const().cast::<u8>();
+                (std::slice::from_raw_parts(data, len), &*header.msg_name.cast::<libc::sockaddr_storage>())
+            };
+            let (from, truncated) = (peer(name, header.msg_namelen), header.msg_flags & libc::MSG_TRUNC != 0);
+            (header.msg_namelen, header.msg_controllen) = (NAME_LEN, CONTROL_LEN as _);
+            let received_at = stamp.unwrap_or_else(clock::now);
+            each(Datagram { bytes, truncated, from, received_at, drops });
         }
         Ok(got)
     }

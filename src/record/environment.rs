@@ -6,8 +6,8 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Breakage, FaultRecord, Leaks, Observed, Offered, RegisterRecord, ServiceRecord, ShardRecord, ShareRecord,
-    StageRecord, Suppressed,
+    Breakage, FaultRecord, LaneRecord, Leaks, Observed, Offered, RegisterRecord, ServiceRecord, ShardRecord,
+    ShareRecord, StageRecord, Suppressed,
 };
 use crate::values::{Unit, Value, counted, show};
 
@@ -172,6 +172,9 @@ pub struct Environment {
     /// Counts of the registrations; absent where the scenario wants none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub register: Option<RegisterRecord>,
+    /// Figures of each media lane of the driver; absent where it had one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lanes: Vec<LaneRecord>,
     /// The share that one of several drivers has made; absent in the run of one, and in that of all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub share: Option<ShareRecord>,

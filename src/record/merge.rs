@@ -161,6 +161,8 @@ fn environment(shares: &[Share]) -> Environment {
         register: register(shares),
         remarks: remarks(shares),
         share: None,
+        // Those of each driver are in its own report.
+        lanes: Vec::new(),
         ..first.clone()
     };
     merged.suppressed = Default::default();

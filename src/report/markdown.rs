@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{headline, shards, stages, words};
+use super::{headline, lanes, shards, stages, words};
 use crate::diagnosis::{Finding, findings};
 use crate::gate::{Outcome, Verdict};
 use crate::metrics::Summary;
@@ -35,6 +35,7 @@ pub(super) fn page(summary: &Summary, verdict: &Verdict) -> String {
     }
     stages(&mut text, summary);
     shards(&mut text, summary);
+    lanes(&mut text, summary);
     if let Some(explanation) = &summary.explanation {
         let _ = writeln!(text, "{}\n", escape(explanation));
     }
@@ -122,6 +123,16 @@ fn shards(text: &mut String, summary: &Summary) {
     let _ = writeln!(text, "| {} |\n|{}", shards::HEADS.join(" | "), "---|".repeat(shards::HEADS.len()));
     for row in rows {
         let _ = writeln!(text, "| {} |", row.map(|cell| escape(&cell)).join(" | "));
+    }
+    text.push('\n');
+}
+
+fn lanes(text: &mut String, summary: &Summary) {
+    let Some(rows) = lanes::table(summary) else { return };
+    let _ = writeln!(text, "| lane of the driver | {} |", lanes::HEADS.join(" | "));
+    let _ = writeln!(text, "|---|{}", "---:|".repeat(lanes::HEADS.len()));
+    for row in &rows {
+        let _ = writeln!(text, "| {} | {} |", row.number, row.cells.join(" | "));
     }
     text.push('\n');
 }

@@ -13,6 +13,7 @@ mod headline;
 mod html;
 mod json;
 mod junit;
+mod lanes;
 mod markdown;
 mod openmetrics;
 mod shards;

@@ -317,6 +317,7 @@ fn builtin(
         echo: service.echo.clone(),
         delay: service.delay,
         delay_per_call: service.delay_per_call,
+        lanes: service.lanes,
         priority,
         metrics_file: Some(logs.join(COUNTS)),
         codec: scenario.service.codec.unwrap_or(scenario.media.codec),

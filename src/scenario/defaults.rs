@@ -12,7 +12,7 @@ use crate::gate::Limits;
 use crate::rtp::srtp::Suite;
 use crate::rtp::{Codec, MediaSource};
 use crate::search::{Kind, Settings};
-use crate::values::{BridgeKind, MediaWay, Percent, PortRange, Ramp, Rate, Realtime, Span};
+use crate::values::{BridgeKind, Lanes, MediaWay, Percent, PortRange, Ramp, Rate, Realtime, Span};
 
 pub(super) const fn ms(ms: u64) -> Span {
     Span(Duration::from_millis(ms))
@@ -63,6 +63,7 @@ impl Default for Service {
             media: MediaWay::Rtp,
             codec: None,
             talk: None,
+            lanes: Lanes::Auto,
             realtime: Realtime::Auto,
             cpus: Vec::new(),
         }

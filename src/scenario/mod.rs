@@ -39,7 +39,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use crate::talk::TalkSettings;
-use crate::values::{BridgeKind, HostPort, JitterBuffer, MediaWay, PortRange, Rate, Realtime, Span};
+use crate::values::{BridgeKind, HostPort, JitterBuffer, Lanes, MediaWay, PortRange, Rate, Realtime, Span};
 pub use call_duration::{CallDuration, LONGEST_IN_MEANS};
 pub use capture::Capture;
 pub use error::{MOST_SHOWN, Problem, ScenarioError};
@@ -205,7 +205,11 @@ pub struct Service {
     /// is known, to try searches on. Absent: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay_per_call: Option<Span>,
-    /// Priority of the thread of the built-in service that sends the calls' media back: as `driver.realtime`.
+    /// Lanes of the built-in service that send the calls' media back, each a thread. `"auto"`: one less than CPUs, at
+    /// least one.
+    #[cfg_attr(test, schemars(extend("examples" = [2])))]
+    pub lanes: Lanes,
+    /// Priority of the threads of the built-in service that send the calls' media back: as `driver.realtime`.
     pub realtime: Realtime,
     /// CPUs that a service which the run starts keeps to, by number; an empty list is any.
     #[cfg_attr(test, schemars(extend("examples" = [[1]])))]
@@ -364,6 +368,10 @@ pub struct Media {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Driver {
+    /// Lanes that send and receive the calls' media, each a pacer and a receiver with threads of their own. `"auto"`: one
+    /// less than CPUs, at least one, and no more than one for each 250 calls.
+    #[cfg_attr(test, schemars(extend("examples" = [2])))]
+    pub lanes: Lanes,
     /// Priority of the media threads. `"auto"`: a raised one (nice -15) where the kernel permits it; `true`: real time
     /// (SCHED_FIFO), and a warning where it is refused; `false`: as everybody's.
     pub realtime: Realtime,

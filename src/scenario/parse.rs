@@ -384,6 +384,7 @@ mod tests {
             ("limits.missed_slots=0.1", "\"0.1%\""),
             ("driver.cpus=1", "write [1]"),
             ("driver.realtime=yes", "true, false or \"auto\" belongs here"),
+            ("driver.lanes=0", "a whole number from 1 to 64 or \"auto\" belongs here"),
             ("media.codec=5", "in quotes"),
         ] {
             let text = fails(GOOD, &["load.calls=7", setting]);

@@ -226,6 +226,7 @@ const KEYS: &[(&[&str], &str)] = &[
     (&["budget", "deadline", "max_duration", "max_time"], "did you mean `search.time_limit`?"),
     (&["goal", "goal_sets", "gate_sets", "search_goals"], "did you mean `search.goals`?"),
     (&["affinity", "cpu", "cores", "cpuset", "pin"], "did you mean `driver.cpus`?"),
+    (&["threads", "workers", "parallel"], "did you mean `driver.lanes`?"),
 ];
 
 /// Key, words that it does not take, and the cure.

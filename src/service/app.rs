@@ -144,7 +144,7 @@ impl App {
                     Some(StreamEvent::FirstPacket { port, at }) => self.on_first_packet(port, at),
                     Some(StreamEvent::Elsewhere { port, told, from }) => self.on_elsewhere(port, told, from),
                     Some(StreamEvent::Removed { port, counts }) => self.on_removed(port, &counts),
-                    None => return Err(ServiceError::media(io::Error::other("it has ended"))),
+                    Some(StreamEvent::Ended) | None => return Err(ServiceError::media(io::Error::other("it has ended"))),
                 },
                 () = sleep_until(wake) => self.on_time(clock::now()),
             }

@@ -10,7 +10,7 @@ use super::delay::Hold;
 use crate::rtp::Codec;
 use crate::scheduling::Priority;
 use crate::talk::TalkSettings;
-use crate::values::{HostPort, MediaWay, PortRange, Span};
+use crate::values::{HostPort, Lanes, MediaWay, PortRange, Span};
 
 /// Longer than a second, and callers would be waiting for the far end to speak.
 const LONGEST_DELAY: Duration = Duration::from_secs(1);
@@ -73,7 +73,11 @@ pub struct ServiceConfig {
     /// is known, to try searches on. Not with an echo server.
     #[arg(long, value_name = "DURATION")]
     pub delay_per_call: Option<Span>,
-    /// Priority of the thread that sends the media back: a busy machine delays packets less with a raised one (nice
+    /// Lanes that send the media back, each a thread: a number from 1 to 64, or auto, one less than CPUs and no more than
+    /// one for each 250 ports.
+    #[arg(long, value_name = "LANES", default_value = "auto")]
+    pub lanes: Lanes,
+    /// Priority of the threads that send the media back: a busy machine delays packets less with a raised one (nice
     /// -15), and least with real time (SCHED_FIFO), for which an Asterisk beside it pays.
     #[arg(long, value_name = "PRIORITY", default_value = "ordinary")]
     pub priority: Priority,
@@ -112,6 +116,7 @@ impl Default for ServiceConfig {
             echo: None,
             delay: None,
             delay_per_call: None,
+            lanes: Lanes::Auto,
             priority: Priority::Ordinary,
             metrics_file: None,
             codec: Codec::Pcmu,

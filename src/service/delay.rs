@@ -1,6 +1,8 @@
 //! A service slow on purpose: what comes from Asterisk is held for a while before it is sent back.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use nix::sys::time::TimeSpec;
@@ -33,21 +35,22 @@ impl Hold {
 /// The packets that are held, and the timer that wakes for the next.
 pub struct Delay {
     hold: Hold,
-    calls: u32,
+    /// Calls up on all lanes.
+    calls: Arc<AtomicU32>,
     /// By stream and time of arrival.
     line: DelayLine<(u64, Stamp)>,
     timer: TimerFd,
 }
 
 impl Delay {
-    /// Holds packets as long as `hold` says.
+    /// Holds packets as long as `hold` says, of which `calls` is the number of all calls that are up.
     ///
     /// # Errors
     /// Errors of timerfd_create(2), for want of descriptors.
-    pub fn new(hold: Hold) -> io::Result<Self> {
+    pub fn new(hold: Hold, calls: Arc<AtomicU32>) -> io::Result<Self> {
         let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?;
-        Ok(Delay { hold, calls: 0, line: DelayLine::new(MOST, DATAGRAM), timer })
+        Ok(Delay { hold, calls, line: DelayLine::new(MOST, DATAGRAM), timer })
     }
 
     /// Readable when [`Delay::release`] has something to do.
@@ -56,19 +59,20 @@ impl Delay {
     }
 
     /// Counts a call that has come up.
-    pub fn joined(&mut self) {
-        self.calls += 1;
+    pub fn joined(&self) {
+        self.calls.fetch_add(1, Relaxed);
     }
 
     /// Counts a call that has ended.
-    pub fn left(&mut self) {
-        self.calls = self.calls.saturating_sub(1);
+    pub fn left(&self) {
+        // One that has left had joined.
+        self.calls.fetch_sub(1, Relaxed);
     }
 
     /// Takes a packet of `stream` in; false when there is no room, and it is lost.
     pub fn hold(&mut self, stream: u64, in_at: Stamp, packet: &[u8], now: Stamp) -> bool {
         let is_first = self.line.is_empty();
-        let by = self.hold.each + self.hold.per_call * self.calls;
+        let by = self.hold.each + self.hold.per_call * self.calls.load(Relaxed);
         let is_held = self.line.push(in_at + by, packet, (stream, in_at));
         if is_first {
             self.set(now);
@@ -109,7 +113,7 @@ mod tests {
     #[test]
     fn packets_leave_in_their_order_when_their_time_has_come_and_the_timer_says_so() {
         let ms = Duration::from_millis;
-        let mut delay = Delay::new(Hold { each: ms(2), ..Hold::default() }).unwrap();
+        let mut delay = Delay::new(Hold { each: ms(2), ..Hold::default() }, Arc::default()).unwrap();
         let mut poller = Poller::new().unwrap();
         poller.add(delay.timer(), 7).unwrap();
         let start = crate::clock::now();
@@ -130,7 +134,7 @@ mod tests {
     #[test]
     fn each_call_that_is_up_holds_every_packet_a_little_longer() {
         let ms = Duration::from_millis;
-        let mut delay = Delay::new(Hold { each: ms(1), per_call: ms(2) }).unwrap();
+        let mut delay = Delay::new(Hold { each: ms(1), per_call: ms(2) }, Arc::default()).unwrap();
         let start = crate::clock::now();
         let after = |delay: &mut Delay| {
             assert!(delay.hold(1, start, b"a", start));

@@ -56,7 +56,8 @@ impl MediaCounts {
 /// All calls' media, readable from other threads while it runs.
 #[derive(Debug, Default)]
 pub struct MediaTotals {
-    counts: Mutex<MediaCounts>,
+    /// By lane: none waits for another.
+    counts: Vec<Mutex<MediaCounts>>,
     /// Packets to the echo server, up to a second ago; `None` without one.
     pub(super) echo: Option<Mutex<ServiceEcho>>,
     /// Connections of the links; `None` where the reflector thread has the media.
@@ -67,13 +68,14 @@ pub struct MediaTotals {
 
 impl MediaTotals {
     /// Nothing counted yet.
-    pub fn new(has_echo: bool) -> Self {
-        MediaTotals { echo: has_echo.then(Mutex::default), ..MediaTotals::default() }
+    pub fn new(has_echo: bool, lanes: u32) -> Self {
+        let counts = (0..lanes.max(1)).map(|_| Mutex::default()).collect();
+        MediaTotals { counts, echo: has_echo.then(Mutex::default), ..MediaTotals::default() }
     }
 
     /// The same for media over connections.
     pub fn of_links() -> Self {
-        MediaTotals { links: Some(Mutex::default()), ..MediaTotals::default() }
+        MediaTotals { links: Some(Mutex::default()), ..MediaTotals::new(false, 1) }
     }
 
     /// Counts something of the connections.
@@ -106,12 +108,13 @@ impl MediaTotals {
         self.links.as_ref().map(|links| *links.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Adds `new` and empties it. While somebody is reading it stays for the next time, unless this one is to
+    /// Adds `new` of a lane and empties it. While somebody is reading it stays for the next time, unless this one is to
     /// wait: a media thread does not.
-    pub fn add(&self, new: &mut MediaCounts, wait: bool) {
+    pub fn add(&self, lane: usize, new: &mut MediaCounts, wait: bool) {
+        let Some(counts) = self.counts.get(lane) else { return };
         let counts = match wait {
-            true => Some(self.counts.lock().unwrap_or_else(PoisonError::into_inner)),
-            false => self.counts.try_lock().ok(),
+            true => Some(counts.lock().unwrap_or_else(PoisonError::into_inner)),
+            false => counts.try_lock().ok(),
         };
         if let Some(mut counts) = counts {
             *counts += std::mem::take(new);
@@ -120,7 +123,11 @@ impl MediaTotals {
 
     /// The totals as they are now.
     pub fn now(&self) -> MediaCounts {
-        *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut sum = MediaCounts::default();
+        for counts in &self.counts {
+            sum += *counts.lock().unwrap_or_else(PoisonError::into_inner);
+        }
+        sum
     }
 
     /// Packets to the echo server and back, up to a second ago; `None` without one.
@@ -130,7 +137,9 @@ impl MediaTotals {
 
     /// Counts from zero.
     pub fn reset(&self) {
-        *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = MediaCounts::default();
+        for counts in &self.counts {
+            *counts.lock().unwrap_or_else(PoisonError::into_inner) = MediaCounts::default();
+        }
         if let Some(echo) = &self.echo {
             *echo.lock().unwrap_or_else(PoisonError::into_inner) = ServiceEcho::default();
         }

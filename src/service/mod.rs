@@ -50,7 +50,7 @@ use link::speaker::Talking;
 use links::{LinkShared, Links};
 use media::MediaTotals;
 use metrics::MetricsFile;
-use reflector::{Reflector, StreamEvent};
+use reflector::{Reflector, ReflectorConfig, StreamEvent};
 
 /// Events read and not handled yet. When it is full the connection is not read, and Asterisk waits.
 const EVENT_QUEUE: usize = 4096;
@@ -119,14 +119,15 @@ impl AriService {
         };
         let listener = listen(config.http).await?;
         let (sender, stream_events) = mpsc::unbounded_channel();
-        let reflector = Reflector::start(
-            config.port_range,
-            echo.is_some(),
-            config.hold(),
-            config.priority,
-            sender.clone(),
-        );
-        let reflector = reflector.map_err(ServiceError::media)?;
+        let cpus = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
+        let reflector = ReflectorConfig {
+            range: config.port_range,
+            has_echo: echo.is_some(),
+            hold: config.hold(),
+            priority: config.priority,
+            lanes: config.lanes.count(cpus, config.port_range.count()),
+        };
+        let reflector = Reflector::start(reflector, &sender).map_err(ServiceError::media)?;
         let links = links(&config, sender).await?;
         may_write(&client, &config).await?;
         let events = connect(&config).await?;

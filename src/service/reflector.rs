@@ -1,10 +1,11 @@
-//! The media side: one thread that sends every call's packets back to Asterisk, each on its call's way.
+//! The media side: lanes, each a thread that sends its calls' packets back to Asterisk, each on its call's way.
 //!
 //! Nothing on the thread locks, allocates or logs per packet. A call's sockets are bound elsewhere and
 //! handed over here; its counts are handed back when the call is over.
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::atomic::AtomicU32;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Arc, PoisonError, TryLockError};
 use std::thread;
@@ -59,6 +60,8 @@ pub enum StreamEvent {
         /// Datagrams that passed through it.
         counts: MediaCounts,
     },
+    /// A lane has ended by itself, which breaks the service.
+    Ended,
 }
 
 enum ReflectorCommand {
@@ -67,49 +70,105 @@ enum ReflectorCommand {
     Remove { port: u16 },
 }
 
-/// The thread's handle. Dropping it ends the thread and closes the sockets.
+/// The lanes' handle. Dropping it ends the threads and closes the sockets.
 pub struct Reflector {
+    /// A call's port says which is its lane.
+    lanes: Vec<ReflectorLane>,
+    first: u16,
+    totals: Arc<MediaTotals>,
+}
+
+/// One lane's handle.
+struct ReflectorLane {
     /// `None` only while the handle is dropped.
     commands: Option<Sender<ReflectorCommand>>,
     waker: Waker,
     thread: Option<thread::JoinHandle<()>>,
-    totals: Arc<MediaTotals>,
+}
+
+/// Settings that all lanes have.
+#[derive(Debug, Clone, Copy)]
+pub struct ReflectorConfig {
+    /// Ports of the calls.
+    pub range: PortRange,
+    /// Calls come with a socket towards an echo server.
+    pub has_echo: bool,
+    /// Time for which every packet is held before it goes back.
+    pub hold: Hold,
+    /// Priority of the threads, where the kernel permits it.
+    pub priority: Priority,
+    /// Number of lanes.
+    pub lanes: u32,
 }
 
 impl Reflector {
-    /// Starts the thread for streams on ports of `range`. Each stream's first packet and its end go to
-    /// `events`, which closes when the thread ends. Every packet is held as `hold` says before
-    /// it goes back; `has_echo` says whether streams come with a socket towards an echo server. The thread
-    /// has `priority` where the kernel permits it.
+    /// Starts the lanes. Each stream's first packet and its end go to `events`, which closes when all threads have ended.
     ///
     /// The queues in both directions are bounded by the ports: each has at most one stream, with
     /// three commands and two events in its life.
     ///
     /// # Errors
     /// For want of descriptors or threads.
-    pub fn start(
-        range: PortRange,
-        has_echo: bool,
-        hold: Hold,
-        priority: Priority,
+    pub fn start(config: ReflectorConfig, events: &UnboundedSender<StreamEvent>) -> io::Result<Self> {
+        let totals = Arc::new(MediaTotals::new(config.has_echo, config.lanes));
+        let calls_up = Arc::new(AtomicU32::new(0));
+        let lanes = (0..config.lanes.max(1) as usize).map(|lane| {
+            ReflectorLane::start(lane, &config, events.clone(), totals.clone(), calls_up.clone())
+        });
+        Ok(Reflector { lanes: lanes.collect::<io::Result<_>>()?, first: config.range.from, totals })
+    }
+
+    /// Takes over the sockets of a call on `port`. Its peer is not known yet: packets before
+    /// [`Reflector::connect`] are dropped.
+    pub fn add(&self, port: u16, sockets: Sockets, ssrc: u32) {
+        self.command(port, ReflectorCommand::Add { port, sockets, ssrc });
+    }
+
+    /// Fixes the peer of the stream on `port`.
+    pub fn connect(&self, port: u16, peer: SocketAddr) {
+        self.command(port, ReflectorCommand::Connect { port, peer });
+    }
+
+    /// Ends the stream on `port`; its [`StreamEvent::Removed`] follows.
+    pub fn remove(&self, port: u16) {
+        self.command(port, ReflectorCommand::Remove { port });
+    }
+
+    /// The running totals.
+    pub fn totals(&self) -> &Arc<MediaTotals> {
+        &self.totals
+    }
+
+    fn command(&self, port: u16, command: ReflectorCommand) {
+        let lane = usize::from(port.saturating_sub(self.first)) % self.lanes.len();
+        self.lanes[lane].command(command);
+    }
+}
+
+impl ReflectorLane {
+    fn start(
+        lane: usize,
+        config: &ReflectorConfig,
         events: UnboundedSender<StreamEvent>,
+        totals: Arc<MediaTotals>,
+        calls_up: Arc<AtomicU32>,
     ) -> io::Result<Self> {
+        let ReflectorConfig { range, hold, priority, .. } = *config;
         let poller = Poller::new()?;
         let waker = poller.waker();
         let (sender, commands) = channel();
-        let totals = Arc::new(MediaTotals::new(has_echo));
-        let calls: Vec<_> = (0..range.count()).map(|_| None).collect();
-        let delay = (!hold.is_none()).then(|| Delay::new(hold)).transpose()?;
+        let delay = (!hold.is_none()).then(|| Delay::new(hold, calls_up)).transpose()?;
         if let Some(delay) = &delay {
             poller.add(delay.timer(), DELAY)?;
         }
         let thread = ReflectorThread {
+            lane,
             poller,
             commands,
             events,
             first: range.from,
-            calls,
-            totals: totals.clone(),
+            calls: (0..range.count()).map(|_| None).collect(),
+            totals,
             workspace: Workspace {
                 batch: Batch::new(BATCH, DATAGRAM),
                 answer: Box::new([0; DATAGRAM]),
@@ -124,40 +183,34 @@ impl Reflector {
             if let Err(error) = wanted.apply() {
                 tracing::warn!("{error}");
             }
-            thread.run();
+            let mut report = EndReport { events: thread.events.clone(), was_told_to: false };
+            report.was_told_to = thread.run();
         })?;
-        Ok(Reflector { commands: Some(sender), waker, thread: Some(thread), totals })
-    }
-
-    /// Takes over the sockets of a call on `port`. Its peer is not known yet: packets before
-    /// [`Reflector::connect`] are dropped.
-    pub fn add(&self, port: u16, sockets: Sockets, ssrc: u32) {
-        self.command(ReflectorCommand::Add { port, sockets, ssrc });
-    }
-
-    /// Fixes the peer of the stream on `port`.
-    pub fn connect(&self, port: u16, peer: SocketAddr) {
-        self.command(ReflectorCommand::Connect { port, peer });
-    }
-
-    /// Ends the stream on `port`; its [`StreamEvent::Removed`] follows.
-    pub fn remove(&self, port: u16) {
-        self.command(ReflectorCommand::Remove { port });
-    }
-
-    /// The running totals.
-    pub fn totals(&self) -> &Arc<MediaTotals> {
-        &self.totals
+        Ok(ReflectorLane { commands: Some(sender), waker, thread: Some(thread) })
     }
 
     fn command(&self, command: ReflectorCommand) {
-        // A thread that has ended is noticed by the closed channel of events.
+        // A thread that has ended has told so.
         let _ = self.commands.as_ref().map(|commands| commands.send(command));
         self.waker.wake();
     }
 }
 
-impl Drop for Reflector {
+/// Tells the end of a lane when it is dropped, by a panic too, unless it was told to end.
+struct EndReport {
+    events: UnboundedSender<StreamEvent>,
+    was_told_to: bool,
+}
+
+impl Drop for EndReport {
+    fn drop(&mut self) {
+        if !self.was_told_to {
+            let _ = self.events.send(StreamEvent::Ended);
+        }
+    }
+}
+
+impl Drop for ReflectorLane {
     fn drop(&mut self) {
         self.commands = None;
         self.waker.wake();
@@ -173,11 +226,12 @@ struct ReflectedCall {
     sockets: Sockets,
     stream: Stream,
     counts: MediaCounts,
-    /// The socket hears nobody but its peer.
-    is_connected: bool,
+    /// The socket hears nobody but this peer.
+    connected: Option<SocketAddr>,
 }
 
 struct ReflectorThread {
+    lane: usize,
     poller: Poller,
     commands: Receiver<ReflectorCommand>,
     events: UnboundedSender<StreamEvent>,
@@ -206,14 +260,15 @@ struct Workspace {
 const DELAY: u64 = u64::MAX - 1;
 
 impl ReflectorThread {
-    fn run(mut self) {
+    /// Runs until its handle is gone; false if it has to end before.
+    fn run(mut self) -> bool {
         // As many as the poller names at once, so that it never grows.
         let mut ready = Vec::with_capacity(1024);
         loop {
             ready.clear();
             if let Err(error) = self.poller.wait(1000, |token| ready.push(token)) {
                 tracing::error!(%error, "cannot wait for media; the reflector ends");
-                return;
+                return false;
             }
             for token in &ready {
                 self.serve(*token);
@@ -221,7 +276,7 @@ impl ReflectorThread {
             let goes_on = self.handle_commands();
             self.show(!goes_on);
             if !goes_on {
-                return;
+                return true;
             }
         }
     }
@@ -252,7 +307,8 @@ impl ReflectorThread {
             let call = calls.get_mut(at as usize).and_then(Option::as_mut);
             if let Some(call) = call.filter(|call| call.since <= in_at) {
                 let next = call.stream.reflect(packet, in_at, clock::now, &mut answer[..]);
-                send_answer(next, &mut call.stream, &call.sockets.asterisk, &answer[..]);
+                let way = (&call.sockets.asterisk, call.connected);
+                send_answer(next, &mut call.stream, way, &answer[..]);
                 call.count(media);
             }
         });
@@ -260,7 +316,7 @@ impl ReflectorThread {
 
     /// Adds new counts to those that others see; those of the echo server once in a while and at the end.
     fn show(&mut self, at_the_end: bool) {
-        self.totals.add(&mut self.workspace.media, at_the_end);
+        self.totals.add(self.lane, &mut self.workspace.media, at_the_end);
         let Some(shown) = &self.totals.echo else { return };
         let now = clock::now();
         if !at_the_end && now.since(self.shown_at) < SHOW_EVERY {
@@ -320,7 +376,7 @@ impl ReflectorThread {
             sockets,
             stream: Stream::new(way, ssrc),
             counts: MediaCounts::default(),
-            is_connected: false,
+            connected: None,
         };
         let Some(slot) = self.slot(port) else { return };
         *slot = Some(Box::new(call));
@@ -344,7 +400,7 @@ impl ReflectorThread {
             call.stream.end(&mut self.workspace.echo);
             call.count(&mut self.workspace.media);
             counts = call.counts;
-            self.totals.add(&mut self.workspace.media, true);
+            self.totals.add(self.lane, &mut self.workspace.media, true);
             if let Some(delay) = &mut self.workspace.delay {
                 delay.left();
             }
@@ -375,13 +431,13 @@ impl ReflectedCall {
 
     fn on_asterisk(&mut self, at: usize, workspace: &mut Workspace) -> io::Result<usize> {
         let Workspace { batch, answer, echo, delay, .. } = workspace;
-        let ReflectedCall { sockets, stream, is_connected, .. } = self;
+        let ReflectedCall { sockets, stream, connected, .. } = self;
         batch.receive(&sockets.asterisk, |datagram| {
             let (bytes, in_at) = (datagram.bytes, datagram.received_at);
             let next = stream.on_datagram(&datagram, clock::now, &mut answer[..]);
-            if !*is_connected && stream.is_where_told(datagram.from) {
+            if connected.is_none() && stream.is_where_told(datagram.from) {
                 // Where the kernel does not do it, the stream refuses others by itself.
-                *is_connected = sockets.asterisk.connect(datagram.from).is_ok();
+                *connected = sockets.asterisk.connect(datagram.from).ok().map(|()| datagram.from);
             }
             match next {
                 Next::Hold => {
@@ -394,27 +450,36 @@ impl ReflectedCall {
                     let is_sent = sockets.echo.as_ref().is_some_and(|socket| socket.send(bytes).is_ok());
                     stream.relayed(number, in_at, sent_at, is_sent, echo);
                 }
-                next => send_answer(next, stream, &sockets.asterisk, &answer[..]),
+                next => send_answer(next, stream, (&sockets.asterisk, *connected), &answer[..]),
             }
         })
     }
 
     fn on_echo(&mut self, workspace: &mut Workspace) -> io::Result<usize> {
         let Workspace { batch, answer, echo, .. } = workspace;
-        let ReflectedCall { sockets, stream, .. } = self;
+        let ReflectedCall { sockets, stream, connected, .. } = self;
         let Some(echo_socket) = &sockets.echo else { return Ok(0) };
         batch.receive(echo_socket, |datagram| {
             let next = stream.on_echo(&datagram, clock::now, &mut answer[..], echo);
-            send_answer(next, stream, &sockets.asterisk, &answer[..]);
+            send_answer(next, stream, (&sockets.asterisk, *connected), &answer[..]);
         })
     }
 }
 
-fn send_answer(next: Next, stream: &mut Stream, asterisk: &UdpSocket, answer: &[u8]) {
+fn send_answer(
+    next: Next,
+    stream: &mut Stream,
+    (asterisk, connected): (&UdpSocket, Option<SocketAddr>),
+    answer: &[u8],
+) {
     if let Next::Answer(len) = next {
+        let answer = &answer[..len];
+        // A connected socket has its route: the kernel looks none up.
+        let send = |peer| {
+            if connected == Some(peer) { asterisk.send(answer) } else { asterisk.send_to(answer, peer) }
+        };
         // A stream that has an answer has a peer.
-        let sent = stream.peer.map(|peer| asterisk.send_to(&answer[..len], peer));
-        stream.answered(sent.is_some_and(|sent| sent.is_ok()));
+        stream.answered(stream.peer.map(send).is_some_and(|sent| sent.is_ok()));
     }
 }
 

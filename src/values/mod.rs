@@ -2,6 +2,7 @@
 
 mod bridge;
 mod figure;
+mod lanes;
 mod media_way;
 mod ns;
 mod realtime;
@@ -11,6 +12,7 @@ mod visible;
 
 pub use bridge::{BridgeKind, JitterBuffer};
 pub use figure::{Unit, Value, counted, show};
+pub use lanes::{Lanes, MOST_LANES};
 pub use media_way::MediaWay;
 pub use ns::Ns;
 pub use realtime::Realtime;

@@ -44,6 +44,7 @@ fn a_set_delay_and_a_set_yield_come_back() {
         "turn=[{say='hello'},{say='hello',interrupt_after='800ms'}]",
         "service.talk.delay=700ms",
         "service.talk.yields_after=400ms",
+        "driver.lanes=2",
         "load.duration=16s",
     ];
     let turns = turns(&place, &script);

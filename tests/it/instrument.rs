@@ -66,7 +66,9 @@ fn the_control_stream_is_measured_beside_the_calls() {
 fn ping_counts_every_packet_to_an_echo() {
     let place = Place::new();
     let mut echo = place.program();
-    echo.args(["echo", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(Stdio::null());
+    echo.args(["echo", "--listen", "127.0.0.1:0", "--lanes", "2"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
     let mut echo = Guarded::spawn(&mut echo);
     let mut lines = BufReader::new(echo.stdout.take().expect("piped")).lines().map_while(Result::ok);
     let address =
@@ -77,6 +79,10 @@ fn ping_counts_every_packet_to_an_echo() {
     let said: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!((&said["sent"], &said["received"]), (&Value::from(2000), &Value::from(2000)), "{said}");
     assert_eq!((&said["lost_up"], &said["lost_down"]), (&Value::from(0), &Value::from(0)), "{said}");
+    let mut ping = place.program();
+    ping.args(["ping", &address, "--duration", "1s", "--streams", "9", "--lanes", "3", "--json"]);
+    let said: Value = serde_json::from_slice(&ends_with(&mut ping, 0).stdout).expect("JSON");
+    assert_eq!((&said["sent"], &said["received"]), (&Value::from(450), &Value::from(450)), "{said}");
     assert_a_stall_is_said(&place, &address);
     let mut each = place.program();
     let output = ends_with(each.args(["ping", &address, "--duration", "1s"]), 0);
@@ -94,6 +100,7 @@ fn ping_counts_every_packet_to_an_echo() {
     assert!(stderr(&output).contains("nothing came back"), "{}", stderr(&output));
     ends_with(place.program().args(["ping", &address, "--interval", "25ms"]), 2);
     ends_with(place.program().args(["ping", "nowhere"]), 2);
+    ends_with(place.program().args(["ping", &address, "--lanes", "65"]), 2);
 }
 
 #[test]
@@ -115,6 +122,41 @@ fn media_threads_keep_to_their_cpu_and_the_report_says_so() {
     let refused = stderr(&output).contains("cap_sys_nice");
     assert_eq!(said.starts_with("real-time"), !refused, "{said}");
     assert_eq!(place.count("packets.sent"), 5 * 2 * 50);
+}
+
+#[test]
+fn two_lanes_count_what_one_does_and_each_has_figures_of_its_own() {
+    let runs = [1, 2].map(|lanes| {
+        let place = Place::new();
+        let lanes = [format!("driver.lanes={lanes}"), format!("service.lanes={lanes}")];
+        let set =
+            [lanes[0].as_str(), lanes[1].as_str(), "load.duration=3s", "measure.control_streams=2", COUNTS];
+        ends_with(&mut place.run("smoke", &set), 0);
+        place
+    });
+    let counts = |place: &Place| {
+        let names =
+            ["calls.answered_count", "packets.sent", "packets.received", "loss.count", "control.sent_count"];
+        names.map(|name| place.count(name))
+    };
+    let [one, two] = [&runs[0], &runs[1]].map(counts);
+    assert_eq!((one[0], one[1]), (5, 5 * 3 * 50));
+    // What comes back is the machine's to say; what is sent is the scenario's.
+    assert_eq!((&two[..2], two[2] + two[3]), (&one[..2], two[1]));
+    assert!(runs[0].summary()["environment"]["lanes"].is_null(), "its figures are the run's");
+    let environment = runs[1].summary()["environment"].clone();
+    let lanes = environment["lanes"].as_array().expect("two lanes").clone();
+    let of = |key: &str| -> Vec<u64> { lanes.iter().map(|lane| lane[key].as_u64().expect(key)).collect() };
+    let sum = |key: &str| of(key).iter().sum::<u64>();
+    assert_eq!((of("lane"), of("calls")), (vec![0, 1], vec![3, 2]));
+    assert_eq!(of("sent"), [3 * 3 * 50, 2 * 3 * 50]);
+    assert_eq!((sum("received"), sum("socket_drops")), (two[2], runs[1].count("sockets.drops")));
+    let max = |key: &str| lanes.iter().filter_map(|lane| lane[key].as_f64()).fold(0.0, f64::max);
+    let whole = runs[1].metric("send_lateness.max").as_f64().expect("packets were sent");
+    assert!((max("send_lateness_max_ms") - whole).abs() <= whole / 100.0, "{lanes:?} {whole}");
+    assert!(max("pacer_cpu_max") > 0.0 && max("receiver_cpu_max") > 0.0, "{lanes:?}");
+    let page = std::fs::read_to_string(runs[1].out().join("report.html")).expect("a page");
+    assert!(page.contains("By lane of the driver"));
 }
 
 /// A machine that was stopped for longer than `lost_after` has sent nothing meanwhile, and says so.

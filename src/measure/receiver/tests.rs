@@ -35,8 +35,8 @@ fn play(sent: u32, arrivals: &[usize]) -> (StreamReceiver, ReceiveTally, Stamp) 
 
 #[test]
 fn an_overtaken_packet_at_the_beginning_is_not_clipped() {
-    let (stream, mut tally, now) = play(8, &[3, 2, 4, 5, 6]);
-    assert!(!stream.is_complete(8, now, now), "packet 7 is still out");
+    let (stream, mut tally, _) = play(8, &[3, 2, 4, 5, 6]);
+    assert!(!stream.is_settled(8), "packet 7 is still out");
     let mut rows = Vec::new();
     tally.seconds.close_all(|second| rows.push(second.record));
     assert_eq!((rows[0].received, rows[0].clipped), (5, 2));
@@ -73,7 +73,7 @@ fn on_hold_no_call_is_dead_or_silent_and_nothing_is_awaited() {
     let is_dead = |stream: &StreamReceiver, ms| stream.is_dead(at(ms), Duration::from_secs(5), now);
     stream.hold();
     stream.paused(5, now - PTIME, &window, &mut tally);
-    assert!(stream.is_complete(5, now, now), "two are excused");
+    assert!(stream.is_settled(5), "two are excused");
     assert!(!is_dead(&stream, 60_000));
     assert!(stream.resume(at(60_000)) && !stream.resume(at(61_000)));
     assert_eq!((is_dead(&stream, 64_999), is_dead(&stream, 65_000)), (false, true));
@@ -92,10 +92,9 @@ fn on_hold_no_call_is_dead_or_silent_and_nothing_is_awaited() {
 }
 
 #[test]
-fn a_stream_is_complete_when_all_are_back_or_their_time_is_up() {
-    let (stream, _, now) = play(4, &[1, 2, 3]);
-    assert!(stream.is_complete(4, now, now), "packet 0 was clipped");
-    let (stream, _, now) = play(4, &[0, 1, 2]);
-    assert!(!stream.is_complete(4, now, now + Duration::from_secs(2)));
-    assert!(stream.is_complete(4, now, now + Duration::from_secs(3)));
+fn a_stream_is_settled_when_all_that_can_come_are_back() {
+    let (stream, ..) = play(4, &[1, 2, 3]);
+    assert!(stream.is_settled(4), "packet 0 was clipped");
+    let (stream, ..) = play(4, &[0, 1, 2]);
+    assert!(!stream.is_settled(4) && stream.is_settled(3));
 }

@@ -15,7 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 
-use super::{Failure, headline, json, shards, stages, words};
+use super::{Failure, headline, json, lanes, shards, stages, words};
 use crate::diagnosis::{Finding, findings};
 use crate::gate::{Extent, Outcome, Verdict};
 use crate::metrics::{Group, Metric, Statistic, Summary, catalogue};
@@ -44,6 +44,7 @@ struct ReportPage<'a> {
     shards: Vec<[String; 8]>,
     shard_heads: [&'static str; 8],
     spread: Option<String>,
+    lanes: Option<Vec<lanes::Row>>,
     packets: Vec<LatencyRow<'a>>,
     signalling: Vec<LatencyRow<'a>>,
     instrument: Vec<LatencyRow<'a>>,
@@ -120,6 +121,7 @@ pub(super) fn page(summary: &Summary, verdict: &Verdict, scenario: &str) -> Resu
         shards: shards::rows(summary),
         shard_heads: shards::HEADS,
         spread: shards::spread(summary),
+        lanes: lanes::table(summary),
         packets,
         signalling: figures::latencies(summary, &catalogue::SIGNALLING),
         instrument,

@@ -4,7 +4,7 @@ mod tables;
 
 use std::fmt::Write as _;
 
-use super::{headline, shards, stages, words};
+use super::{headline, lanes, shards, stages, words};
 use crate::analysis::fault::Recovery;
 use crate::diagnosis::{self, Finding};
 use crate::gate::{GateResult, Outcome, Verdict};
@@ -37,6 +37,7 @@ pub fn summary(summary: &Summary, verdict: &Verdict, look: Look<'_>) -> String {
     list(&mut text, pen, "Remarks", summary.environment.remarks.iter().map(remark).collect());
     stages(&mut text, pen, summary);
     shards(&mut text, pen, summary);
+    lanes(&mut text, pen, summary);
     gates(&mut text, pen, verdict);
     head(&mut text, pen, summary, verdict);
     figures(&mut text, pen, summary);
@@ -144,6 +145,17 @@ fn shards(text: &mut String, pen: Pen, summary: &Summary) {
             "{machine} · {attempts} attempts, {packets} packets · clock {clock} · start {start} · late p99 {late} ms · {state}"
         );
         paragraph(text, &format!("  {index}  "), &said, str::to_string);
+    }
+}
+
+/// A paragraph a lane.
+fn lanes(text: &mut String, pen: Pen, summary: &Summary) {
+    let Some(rows) = lanes::table(summary) else { return };
+    let _ = writeln!(text, "\n{}", pen.bold("Lanes of the driver"));
+    for row in &rows {
+        let figures: Vec<_> =
+            lanes::HEADS.iter().zip(&row.cells).map(|(head, shown)| format!("{head} {shown}")).collect();
+        paragraph(text, &format!("  {}  ", row.number), &figures.join(" · "), str::to_string);
     }
 }
 

@@ -118,13 +118,17 @@ async fn against_echo(
 ) -> Result<Summary, RunError> {
     let scenario = plan.scenario();
     let unstarted = |error| DriverError::Start("start an echo of its own".into(), error);
-    let echo = EchoServer::start(SocketAddr::new(scenario.sip.local, 0)).map_err(unstarted)?;
     let mut environment = beforehand(&plan.resolved);
+    // As many as the driver has: it is not to be the limit.
+    let lanes = scenario.driver.lanes.count(environment.cpus, streams);
+    let any = SocketAddr::new(scenario.sip.local, 0);
+    let echo = EchoServer::with_lanes(any, lanes).map_err(unstarted)?;
     environment.calls = streams;
     let run = ping(PingConfig {
         environment,
         target: echo.local_addr(),
         streams,
+        lanes: scenario.driver.lanes,
         duration: TRIAL,
         interval: scenario.media.ptime.0,
         late_after: scenario.measure.late_after.0,

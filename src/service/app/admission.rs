@@ -133,7 +133,7 @@ mod tests {
     use crate::service::delay::Hold;
     use crate::service::events::EventMessage;
     use crate::service::http::SharedCounts;
-    use crate::service::reflector::Reflector;
+    use crate::service::reflector::{Reflector, ReflectorConfig};
     use crate::service::{EVENT_QUEUE, ServiceConfig};
     use crate::values::PortRange;
 
@@ -179,7 +179,14 @@ mod tests {
             UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port().min(65_000);
         let range = PortRange { from, to: from + 9 };
         let (sender, stream_events) = mpsc::unbounded_channel();
-        let reflector = Reflector::start(range, false, Hold::default(), Priority::default(), sender).unwrap();
+        let reflector = ReflectorConfig {
+            range,
+            has_echo: false,
+            hold: Hold::default(),
+            priority: Priority::default(),
+            lanes: 1,
+        };
+        let reflector = Reflector::start(reflector, &sender).unwrap();
         let shared = Arc::new(SharedCounts::new(reflector.totals().clone()));
         let config = ServiceConfig { port_range: range, ..Default::default() };
         let mut app = App::new(config, None, client, reflector, None, shared.clone());

@@ -326,7 +326,7 @@ impl Link {
         if let Some(carrier) = self.carrier.take() {
             carrier.close().await;
         }
-        self.shared.totals.add(&mut self.counts.clone(), true);
+        self.shared.totals.add(0, &mut self.counts.clone(), true);
         let _ = self.shared.events.send(StreamEvent::Removed { port: self.new.port, counts: self.counts });
     }
 }

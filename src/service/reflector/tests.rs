@@ -30,6 +30,11 @@ fn stamped() -> UdpSocket {
     }
 }
 
+fn config(lanes: u32) -> ReflectorConfig {
+    let range = PortRange { from: 1024, to: 65535 };
+    ReflectorConfig { range, has_echo: false, hold: Hold::default(), priority: Priority::default(), lanes }
+}
+
 fn peer() -> UdpSocket {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
@@ -40,14 +45,8 @@ fn peer() -> UdpSocket {
 fn echoes_its_peer_with_stamps_counts_and_nobody_else() {
     let _stamped = stamped();
     let (sender, mut events) = unbounded_channel();
-    let reflector = Reflector::start(
-        PortRange { from: 1024, to: 65535 },
-        false,
-        Hold::default(),
-        Priority::default(),
-        sender,
-    )
-    .unwrap();
+    let reflector = Reflector::start(config(1), &sender).unwrap();
+    drop(sender);
     let (sockets, address) = bound();
     let (asterisk, stranger) = (peer(), peer());
     // No RTP: that would be believed if it was read after `connect`, and before Asterisk's first packet.
@@ -94,8 +93,7 @@ fn echoes_its_peer_with_stamps_counts_and_nobody_else() {
 #[test]
 fn media_from_elsewhere_are_sent_back_there_until_they_come_from_where_asterisk_said() {
     let (sender, mut events) = unbounded_channel();
-    let ports = PortRange { from: 1024, to: 65535 };
-    let reflector = Reflector::start(ports, false, Hold::default(), Priority::default(), sender).unwrap();
+    let reflector = Reflector::start(config(1), &sender).unwrap();
     let (sockets, address) = bound();
     let (named, mouth) = (peer(), peer());
     reflector.add(address.port(), sockets, 7);
@@ -123,4 +121,44 @@ fn rtp() -> Vec<u8> {
     let mut packet = vec![0x80, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9];
     packet.extend([0xFF; 160]);
     packet
+}
+
+#[test]
+fn each_lane_serves_the_calls_of_its_ports_and_all_count_together() {
+    let _stamped = stamped();
+    let (sender, mut events) = unbounded_channel();
+    let reflector = Reflector::start(config(3), &sender).unwrap();
+    drop(sender);
+    let calls: Vec<_> = (0..12).map(|_| (bound(), peer())).collect();
+    let mut ports = Vec::new();
+    for ((sockets, address), asterisk) in calls {
+        ports.push(address.port());
+        reflector.add(address.port(), sockets, 7);
+        reflector.connect(address.port(), asterisk.local_addr().unwrap());
+        asterisk.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        let mut buffer = [0; 300];
+        let back = (0..100).find_map(|number| {
+            let packet = [&[0x80, 0, 0, number][..], &[0; 168]].concat();
+            asterisk.send_to(&packet, address).unwrap();
+            asterisk.recv(&mut buffer).ok()
+        });
+        assert_eq!(back, Some(172));
+    }
+    ports.iter().for_each(|port| reflector.remove(*port));
+    let (mut first, mut removed, mut received) = (Vec::new(), Vec::new(), 0);
+    while removed.len() < ports.len() {
+        match events.blocking_recv() {
+            Some(StreamEvent::FirstPacket { port, .. }) => first.push(port),
+            Some(StreamEvent::Removed { port, counts }) => {
+                removed.push(port);
+                received += counts.received;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    [&mut first, &mut removed, &mut ports].into_iter().for_each(|list| list.sort_unstable());
+    assert_eq!((&first, &removed), (&ports, &ports));
+    assert_eq!(reflector.totals().now().received, received);
+    drop(reflector);
+    assert!(events.blocking_recv().is_none(), "no lane has ended by itself");
 }
