@@ -153,7 +153,7 @@ mod tests {
             |run: crate::record::Run| found(run).iter().map(|finding| finding.name).collect::<Vec<_>>();
         assert_eq!(names(run.clone()), ["bye_failed"], "a Contact that leads nowhere looks like this");
         let text = format!("2026-11-27T13:36:30Z WARN loadtest::service::app: {NOTHING_HEARD} for 10s");
-        run.environment.observed.service_log = vec![LogLine { text, count: 1, ..LogLine::default() }];
+        run.environment.observed.service_log = vec![LogLine { text, count: 1 }];
         let first = found(run.clone()).remove(0);
         assert_eq!(first.what, "all 10 calls could not be hung up, for Asterisk had stopped answering");
         assert!(first.seen.contains("nothing heard for 10s"), "{}", first.seen);
