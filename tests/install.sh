@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs the programs named as arguments, which checks and tests need besides Rust and Asterisk:
 # sipp, a second opinion on SIP and RTP; chromium, which reads the report; irtt, a peer of the benches; the
-# linter of the scripts; groff, which sets the manual pages; curl and python3, which examples use; and tshark, a second
-# opinion on captures.
+# linter of the scripts; groff, which sets the manual pages; curl and python3, which examples use; tshark, a second
+# opinion on captures; and slurm, which starts drivers on hosts of its own.
 # node-echo is what the examples in JavaScript need: Node.js, and packages in the user's cache.
 #
 #     tests/install.sh [--dry-run] PROGRAM...
@@ -54,6 +54,13 @@ for program in "$@"; do
     case $program in
         sipp) want sipp sip-tester ;;
         groff) want groff groff-base ;;
+        slurm)
+            want slurmctld slurmctld
+            want slurmd slurmd
+            want srun slurm-client
+            want munged munge
+            want ip iproute2
+            ;;
         node-echo)
             if has_node_echo && command -v node >/dev/null; then continue; fi
             unpack=yes

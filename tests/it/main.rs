@@ -44,6 +44,7 @@ mod service_recovery;
 mod setup;
 mod shards;
 mod signal;
+mod slurm;
 mod speech;
 mod srtp;
 mod terminal;

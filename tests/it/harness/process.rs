@@ -59,14 +59,19 @@ pub struct UsersAsterisk {
 impl UsersAsterisk {
     /// Starts it with more arguments, and waits until it is ready.
     pub fn start(place: &Place, arguments: &[&str]) -> Self {
+        Self::start_as(place, arguments, |command| command)
+    }
+
+    /// Starts it by another command, such as one that goes to another host first.
+    pub fn start_as(place: &Place, arguments: &[&str], to: impl FnOnce(Command) -> Command) -> Self {
         let rtp = place.lane().asterisk();
         let mut command = place.program();
         command.args(["asterisk", "--sip-port", "0", "--http-port", "0"]);
         command.args(["--rtp-ports", &format!("{}-{}", rtp.start(), rtp.end())]).args(arguments);
         let errors = place.path("asterisk.err");
         let file = fs::File::create(&errors).expect("a file for its errors");
-        command.arg("--logs").arg(place.path("logs")).stdout(Stdio::piped()).stderr(file);
-        let mut process = Guarded::spawn(&mut command);
+        command.arg("--logs").arg(place.path("logs"));
+        let mut process = Guarded::spawn(to(command).stdout(Stdio::piped()).stderr(file));
         let mut lines = Vec::new();
         let mut out = BufReader::new(process.stdout.take().expect("piped")).lines().map_while(Result::ok);
         let ready = out.by_ref().inspect(|line| lines.push(line.clone())).any(|line| line.contains("Ctrl-C"));
