@@ -71,7 +71,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let shard = args.shards.wanted()?;
     let plan = RunPlan::read(&path, &args.set)?;
     if let Some(shard) = shard {
-        return shards::run(plan, shard, &args.shards, (args.out.as_deref(), &args.options)).await;
+        return shards::run(plan, shard, &args.shards, (args.out.as_deref(), &args.options, args.live)).await;
     }
     let mut warnings = survey(plan.scenario())?.clear()?;
     warnings.extend(ask_before(&plan).await?);

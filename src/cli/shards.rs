@@ -1,10 +1,12 @@
 //! `loadtest run` as one driver of several: its share, and where it coordinates, the report of all.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use tokio::sync::watch;
 
 use super::deliver::{Delivery, DeliveryOptions};
+use super::live::LiveServer;
 use super::progress::Display;
 use super::run::{announce, bring_up};
 use super::{Exit, Failure, interrupt, say};
@@ -76,7 +78,7 @@ pub async fn run(
     plan: RunPlan,
     shard: Shard,
     shards: &ShardOptions,
-    (out, options): (Option<&Path>, &DeliveryOptions),
+    (out, options, live): (Option<&Path>, &DeliveryOptions, Option<SocketAddr>),
 ) -> Result<Exit, Failure> {
     Refusal::look(plan.scenario(), shard)?;
     let key = shards.rendezvous.is_some().then(|| secret(std::env::var(KEY).ok())).transpose()?;
@@ -88,7 +90,11 @@ pub async fn run(
     warnings.extend(plan.granted.warnings());
     let plan = plan.hold_against(options.baseline()?)?;
     let interrupt = interrupt::listen()?;
-    let display = Display::new(options.quiet, plan.scenario());
+    let live = match live {
+        Some(address) => Some(LiveServer::start(address, &plan.scenario().name, &plan.gates).await?),
+        None => None,
+    };
+    let display = Display::new(options.quiet, plan.scenario()).with_live(live);
     let driver = ShardRun { plan: &plan, shard, options, display: &display };
     match (shards.rendezvous.as_ref().zip(key), shards.start_at) {
         (Some((at, secret)), _) => {

@@ -6,20 +6,19 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::record::{Latencies, Live, Phase, Suppressed};
+use crate::record::stored::DATA;
+use crate::record::{Latencies, Live, Phase, Suppressed, manifest};
 
 /// Files of a shard's folder that go to the coordinator. Whatever else a shard names is refused.
-pub const FILES: [&str; 9] = [
-    "environment.json",
-    "calls.csv",
-    "seconds.csv",
-    "call_seconds.csv",
-    "silences.csv",
-    "turns.csv",
-    "rtt.hlog",
-    "scenario.toml",
-    "manifest.json",
-];
+pub const FILES: [&str; DATA.len() + 1] = {
+    let mut names = [manifest::NAME; DATA.len() + 1];
+    let mut n = 0;
+    while n < DATA.len() {
+        names[n] = DATA[n];
+        n += 1;
+    }
+    names
+};
 /// Bytes of a file in one message: with base64 well below the largest frame.
 pub(super) const CHUNK: usize = 512 << 10;
 /// Most characters of a reason.
