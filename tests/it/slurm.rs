@@ -19,7 +19,8 @@ struct Cluster {
 impl Cluster {
     /// One of three nodes. None for users who may not make namespaces.
     fn up(place: &Place) -> Option<Cluster> {
-        if !geteuid().is_root() {
+        let may = |command: &mut Command| command.status().is_ok_and(|status| status.success());
+        if !geteuid().is_root() || !may(Command::new("unshare").args(["--net", "--uts", "--mount", "true"])) {
             return None;
         }
         let cluster = Cluster { folder: place.path("slurm") };
@@ -88,12 +89,13 @@ fn slurm_starts_drivers_on_three_hosts_that_make_one_run() {
     let Some(cluster) = Cluster::up(&place) else { return };
     let asterisk =
         UsersAsterisk::start_as(&place, &["--listen", "10.77.0.254"], |run| cluster.on("ctl", &run));
-    let log = place.path("job.log");
-    let said = || fs::read_to_string(&log).unwrap_or_default();
+    let log = |name: &str| place.path(name);
+    let said = |name: &str| fs::read_to_string(log(name)).unwrap_or_default();
 
-    let whole = job(&place, &asterisk, &["load.calls=6", "load.duration=3s", "load.ramp=10/s"], &log);
+    let whole =
+        job(&place, &asterisk, &["load.calls=6", "load.duration=3s", "load.ramp=10/s"], &log("whole"));
     let done = cluster.on("ctl", &whole).output().expect("it starts");
-    assert!([Some(0), Some(12)].contains(&done.status.code()), "{done:?}: {}", said());
+    assert!([Some(0), Some(12)].contains(&done.status.code()), "{done:?}: {}", said("whole"));
     let coordinator = place.path("out").join("0");
     let summary = json(&coordinator.join("summary.json"));
     let shards = summary["environment"]["shards"].as_array().expect("a row each").clone();
@@ -105,16 +107,17 @@ fn slurm_starts_drivers_on_three_hosts_that_make_one_run() {
 
     // A link that is cut tells nobody: the shard behind it is missed.
     fs::remove_dir_all(place.path("out")).expect("it is there");
-    let long = job(&place, &asterisk, &["load.calls=3", "load.duration=10m"], &log);
+    let long = job(&place, &asterisk, &["load.calls=3", "load.duration=10m"], &log("cut"));
     let mut waiting = Guarded::spawn(cluster.on("ctl", &long).stdout(Stdio::null()).stderr(Stdio::null()));
     assert!(
-        comes_to_be(|| (0..3)
-            .all(|n| said().lines().any(|line| line.starts_with(&format!("{n}:")) && line.contains("hold")))),
+        comes_to_be(|| (0..3).all(|n| said("cut")
+            .lines()
+            .any(|line| line.starts_with(&format!("{n}:")) && line.contains("hold")))),
         "{}",
-        said()
+        said("cut")
     );
     assert!(cluster.verb("cut").arg("h3").status().expect("it starts").success());
-    assert!(comes_to_be(|| coordinator.join("summary.json").exists()), "{}", said());
+    assert!(comes_to_be(|| coordinator.join("summary.json").exists()), "{}", said("cut"));
     assert!(comes_to_be(|| json(&coordinator.join("summary.json"))["verdict"]["outcome"] == "inconclusive"));
     let doubt = json(&coordinator.join("summary.json"))["verdict"]["doubt"]["reasons"].to_string();
     assert!(doubt.contains("shard 2") && doubt.contains("nothing was heard"), "{doubt}");
