@@ -314,7 +314,7 @@ mod tests {
         let of = |call: u32| (call % count) as usize;
         run.calls.iter().for_each(|call| shares[of(call.call)].run.calls.push(call.clone()));
         run.call_seconds.iter().for_each(|row| shares[of(row.call)].run.call_seconds.push(*row));
-        run.silences.iter().for_each(|row| shares[of(row.call)].run.silences.push(row.clone()));
+        run.silences.iter().for_each(|row| shares[of(row.call)].run.silences.push(*row));
         run.turns.iter().for_each(|row| shares[of(row.call)].run.turns.push(row.clone()));
         for (second, series, scope, latencies) in run.intervals.iter() {
             let mut parts = vec![Latencies::default(); count as usize];

@@ -105,6 +105,15 @@ pub async fn execute_part(
     conclude(plan, recorded.run, files.collect())
 }
 
+fn tell_of_registering(plan: &RunPlan, observer: &dyn Observer) {
+    let sip = &plan.scenario().sip;
+    if sip.register {
+        let accounts = plan.accounts.as_ref().map_or(1, |accounts| accounts.all().len());
+        let accounts = counted(accounts as u64, "account");
+        observer.stage(&format!("registering {accounts} at {}", sip.register_rate));
+    }
+}
+
 /// Reason for which a shard has no leak check of its own.
 const ELSEWHERE: &str = "one of the shards counts for all";
 
@@ -160,15 +169,7 @@ impl Trial<'_> {
             done: faults,
         };
         let attend = faults.attend(testbed);
-        let sip = &plan.scenario().sip;
-        if sip.register {
-            let accounts = plan.accounts.as_ref().map_or(1, |accounts| accounts.all().len());
-            observer.stage(&format!(
-                "registering {} at {}",
-                counted(accounts as u64, "account"),
-                sip.register_rate
-            ));
-        }
+        tell_of_registering(plan, *observer);
         let (mut beats, mut others) = (part.beats(), part.wishes());
         let mut show = |progress: &Progress<'_>| {
             observer.progress(progress);

@@ -278,14 +278,13 @@ async fn attend(stream: TcpStream, mut member: Member, ends: &mut Ends) {
     let mut next_beat = clock::now() + BEAT_EVERY;
     loop {
         while let Some(output) = member.poll() {
-            match output {
-                MemberOutput::Send(bytes) => {
-                    if !sent(&mut write, &bytes).await {
-                        member.handle(clock::now(), MemberInput::Closed);
-                    }
-                }
+            let is_lost = match output {
+                MemberOutput::Send(bytes) => !sent(&mut write, &bytes).await,
                 output if !ends.tell(output.clone()) => return,
-                _ => {}
+                _ => false,
+            };
+            if is_lost {
+                member.handle(clock::now(), MemberInput::Closed);
             }
         }
         let wake = member.poll_timeout().map_or(next_beat, |at| at.min(next_beat));
