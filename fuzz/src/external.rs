@@ -1,7 +1,7 @@
 //! Media ways besides RTP, and audio of others: AudioSocket's bytes, chan_websocket's messages, a far end's speech, payloads
 //! of its codec, WAVs.
 
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use loadtest::external::audiosocket::{AudioRate, Message, ReadError, Reader, put_audio};
@@ -9,7 +9,7 @@ use loadtest::external::websocket::Event;
 use loadtest::measure::Listener;
 use loadtest::rtp::coder::{Decoder, RATE_HZ};
 use loadtest::rtp::{Codec, Format};
-use loadtest::signal::{BURST_LEN, Ear, EchoFinder};
+use loadtest::signal::{BURST_LEN, Ear};
 use loadtest::speech::{Clip, Uttered, builtin};
 use loadtest::stamp::Stamp;
 
@@ -72,14 +72,12 @@ pub fn websocket(input: &[u8]) {
     assert!(said.len() <= text.len());
 }
 
-/// Made once: it has transforms to plan.
-static FINDER: LazyLock<Arc<Mutex<EchoFinder>>> = LazyLock::new(Arc::default);
 /// Speech whose echo is looked for.
 static SAID: LazyLock<Option<Arc<Clip>>> = LazyLock::new(|| builtin("hello").map(Arc::new));
 
 /// A far end's datagrams at an ear: one each time the length in a byte says so, at whatever times they come.
 pub fn talk(input: &[u8]) {
-    let mut ear = Listener::new(FORMAT, START, FINDER.clone());
+    let mut ear = Listener::new(FORMAT, START);
     if let Some((clip, voiced)) = SAID.clone().and_then(|clip| clip.voiced().map(|voiced| (clip, voiced))) {
         ear.note_uttered(Uttered { clip, voiced, to: START + Duration::from_millis(1200) });
     }

@@ -171,14 +171,18 @@ impl ShardRun<'_> {
         let coordinates = link.place.is_some();
         let broken = match played {
             Ok(share) => self.hand_over(&share, folder, &link, coordinates).err(),
-            Err(failure) if is_called_off(&failure) => None,
+            Err(failure) if is_called_off(&failure) => {
+                // Where the others have begun meanwhile, they are not to wait for this one.
+                link.failed("it was ended before its first call".into());
+                None
+            }
             Err(failure) => Some(failure.0),
         };
         if let Some(broken) = &broken {
             link.failed(broken.to_string());
         }
         let exit = match link.place.take() {
-            Some(place) => self.judge_all(place, folder).await,
+            Some(place) => self.judge_all(place, folder, &mut interrupt).await,
             None => self.await_verdict(&link, &mut interrupt).await,
         };
         if coordinates {
@@ -242,9 +246,17 @@ impl ShardRun<'_> {
     }
 
     /// Merges all shares and judges the run; all shards hear of it.
-    async fn judge_all(&self, place: Place, folder: &Folder) -> Result<Exit, Failure> {
+    async fn judge_all(
+        &self,
+        place: Place,
+        folder: &Folder,
+        interrupt: &mut watch::Receiver<Stop>,
+    ) -> Result<Exit, Failure> {
         self.display.stage("waiting for the other shards' records");
-        let gathered = place.gathered.await.unwrap_or_default();
+        let gathered = tokio::select! {
+            gathered = place.gathered => gathered.unwrap_or_default(),
+            _ = interrupt.wait_for(|stop| *stop == Stop::Now) => return Ok(Exit::Interrupted),
+        };
         let judged = match gathered.start {
             Some(_) => self.merge(&gathered, folder),
             None => {

@@ -135,7 +135,7 @@ pub async fn run(
         step_ns: 0,
         clock_step_ns: 0,
     };
-    load_io.started_at = together::wait_for(epoch, &load_io.config, &timeline).await;
+    load_io.started_at = together::wait_for(epoch, &load_io.config, &timeline).await?;
     load_io.play(progress).await?;
     load_io.leave().await;
     let mut recorded = load_io.close();

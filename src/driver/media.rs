@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::Sender;
@@ -30,7 +30,6 @@ use crate::rtp::srtp::{KeyPair, Keys};
 use crate::rtp::{Format, MediaSource};
 use crate::scenario::Scenario;
 use crate::shard::Shard;
-use crate::signal::EchoFinder;
 use crate::sip::sdp::{Answer, PeerKeys};
 use crate::stamp::Stamp;
 
@@ -55,8 +54,6 @@ pub(super) struct Media {
     pub tapes: Option<Tapes>,
     /// Script of the callers, where they talk.
     pub script: Option<Arc<Script>>,
-    /// Finds callers' echoes where calls talk.
-    finder: Arc<Mutex<EchoFinder>>,
     /// Excerpts of calls that talk.
     pub excerpts: Option<Excerpts>,
     /// Audio of the worst passages, by the names of its files.
@@ -155,7 +152,6 @@ impl Media {
             reported: 0,
             tapes: None,
             script: None,
-            finder: Arc::default(),
             excerpts: None,
             worst: Vec::new(),
         })
@@ -249,9 +245,7 @@ impl Media {
         let tapes = self.tapes.as_ref().map(|tapes| tapes.of_call(call, own)).unwrap_or_default();
         let ring_bytes = self.excerpts.as_ref().and_then(|excerpts| excerpts.ring_bytes);
         let talk = match (&self.script, self.lanes.judge()) {
-            (Some(script), _) => {
-                Some(talking::pair(script, call, &format, at, ring_bytes, self.finder.clone()))
-            }
+            (Some(script), _) => Some(talking::pair(script, call, &format, at, ring_bytes)),
             (None, Some(judge)) => self.bursts(judge, call, &format),
             (None, None) => None,
         };

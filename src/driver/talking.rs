@@ -1,8 +1,8 @@
 //! A call that talks: the caller's packets on the pacer thread, its ear on the receiver thread, and the judgement of both.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::bursts::{Hearer, Player};
@@ -15,7 +15,6 @@ use crate::measure::{Listened, Listener};
 use crate::record::{TurnKind, TurnRow};
 use crate::rtp::packet::StreamSender;
 use crate::rtp::{Codec, Format, g711};
-use crate::signal::EchoFinder;
 use crate::speech::{Live, Uttered};
 use crate::stamp::Stamp;
 
@@ -199,14 +198,13 @@ impl Hears {
 }
 
 /// Mouth and ear of call number `call`, which was answered at `at`; each keeps `ring_bytes` of its side's audio, where that is
-/// wanted. Calls of one receiver thread share a `finder`.
+/// wanted.
 pub(super) fn pair(
     script: &Arc<Script>,
     call: u32,
     format: &Format,
     at: Stamp,
     ring_bytes: Option<usize>,
-    finder: Arc<Mutex<EchoFinder>>,
 ) -> (Voice, Hears) {
     let hearing = Arc::new(Hearing::default());
     let starts_after = out_of_step(call, script.own_time());
@@ -217,7 +215,7 @@ pub(super) fn pair(
     let (says, said) = sync_channel(UTTERED);
     let talker =
         Talker { caller, hearing: hearing.clone(), codec, event_type, samples, ring: ring(), said: says };
-    let ear = Ear { listener: Listener::new(*format, at, finder), hearing, ring: ring(), said };
+    let ear = Ear { listener: Listener::new(*format, at), hearing, ring: ring(), said };
     (Voice::Talks(talker), Hears::Talk(ear))
 }
 

@@ -61,11 +61,19 @@ pub(super) async fn begin(config: &mut DriverConfig<'_>, timeline: &Timeline) ->
 }
 
 /// Waits for the start that all have agreed on, and returns the time; a driver alone has begun.
-pub(super) async fn wait_for(epoch: Stamp, config: &DriverConfig<'_>, timeline: &Timeline) -> Stamp {
+pub(super) async fn wait_for(
+    epoch: Stamp,
+    config: &DriverConfig<'_>,
+    timeline: &Timeline,
+) -> Result<Stamp, DriverError> {
     if config.together.is_none() {
-        return epoch;
+        return Ok(epoch);
     }
-    tokio::time::sleep_until(timeline.tokio_deadline(epoch - AWAKE)).await;
+    let mut stop = config.stop.clone();
+    tokio::select! {
+        () = tokio::time::sleep_until(timeline.tokio_deadline(epoch - AWAKE)) => {}
+        _ = stop.wait_for(|stop| *stop != Stop::No) => return Err(DriverError::CalledOff),
+    }
     timeline.sleep_until(epoch, SPIN);
-    timeline.now()
+    Ok(timeline.now())
 }

@@ -1,7 +1,7 @@
 //! The caller's own voice on the far end's side of a call, found in the signal.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
 
 use crate::signal::{Burst, Ear, EchoFinder, LEAST_SAID, LONGEST_ECHO, MOST_SAID, RATE_HZ, Sent, time_of};
 use crate::speech::Uttered;
@@ -12,22 +12,24 @@ const MOST_AWAITED: usize = 32;
 /// Stretches of one call that are kept.
 const MOST_FOUND: usize = 10_000;
 
+thread_local! {
+    /// Shared by the calls of a thread: it has memory that none of them needs for itself.
+    static FINDER: RefCell<EchoFinder> = RefCell::default();
+}
+
 /// Seeker of one call's echoes. The last second of each utterance is looked for: by that an answer is judged.
 #[derive(Debug)]
 pub(super) struct OwnVoice {
     ear: Ear,
-    finder: Arc<Mutex<EchoFinder>>,
     awaited: VecDeque<(Burst, Uttered)>,
     number: u32,
     found: Vec<(Stamp, Stamp)>,
 }
 
 impl OwnVoice {
-    /// `finder` is shared by the calls of a thread: it has memory that none of them needs for itself.
-    pub fn new(finder: Arc<Mutex<EchoFinder>>) -> Self {
+    pub fn new() -> Self {
         OwnVoice {
             ear: Ear::new(LONGEST_ECHO, MOST_SAID, RATE_HZ),
-            finder,
             awaited: VecDeque::new(),
             number: 0,
             found: Vec::new(),
@@ -74,9 +76,8 @@ impl OwnVoice {
             let Uttered { clip, voiced, to } = uttered;
             let said = clip.samples.get(voiced.clone()).unwrap_or_default();
             let last = &said[said.len().saturating_sub(MOST_SAID)..];
-            // A finder that panicked holds nothing but scratch.
-            let mut finder = self.finder.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            if let Some(echo) = finder.find(last, heard).filter(|_| self.found.len() < MOST_FOUND) {
+            let echo = FINDER.with_borrow_mut(|finder| finder.find(last, heard));
+            if let Some(echo) = echo.filter(|_| self.found.len() < MOST_FOUND) {
                 let ended_at = to + echo.delay;
                 self.found.push((ended_at - time_of(voiced.len() as u64), ended_at));
             }
@@ -87,6 +88,7 @@ impl OwnVoice {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
 
     use super::*;
@@ -134,7 +136,7 @@ mod tests {
     /// Echoes found, as milliseconds after the caller's begin and end.
     fn found(name: &str, line: &Line) -> Vec<(f64, f64)> {
         let said = clip(name);
-        let mut own = OwnVoice::new(Arc::default());
+        let mut own = OwnVoice::new();
         let voiced = said.voiced().expect("speech");
         let span =
             (begin() + time_of(8000 + voiced.start as u64), begin() + time_of(8000 + voiced.end as u64));

@@ -1,6 +1,5 @@
 //! One call's receiving side where the far end talks: loudness of its audio, and what of it is missing.
 
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rtp_rs::RtpReader;
@@ -8,7 +7,6 @@ use rtp_rs::RtpReader;
 use super::own_voice::OwnVoice;
 use crate::rtp::kind::{Extra, Kind};
 use crate::rtp::{Format, g711};
-use crate::signal::EchoFinder;
 use crate::speech::{Live, Loudness, Segment, Uttered};
 use crate::stamp::Stamp;
 
@@ -75,8 +73,8 @@ pub struct Listened {
 }
 
 impl Listener {
-    /// An ear for a call in `format` that was answered at `at`; calls of one thread share a `finder`.
-    pub fn new(format: Format, at: Stamp, finder: Arc<Mutex<EchoFinder>>) -> Self {
+    /// An ear for a call in `format` that was answered at `at`.
+    pub fn new(format: Format, at: Stamp) -> Self {
         let mut loudness = Loudness::new(RATE_HZ);
         loudness.push(at, false, &[]);
         Listener {
@@ -89,7 +87,7 @@ impl Listener {
             open_gap: (0, 0),
             counts: TalkCounts::default(),
             first_at: None,
-            own: OwnVoice::new(finder),
+            own: OwnVoice::new(),
         }
     }
 
@@ -210,7 +208,7 @@ mod tests {
     const FORMAT: Format = Format::of(Codec::Pcmu, Duration::from_millis(20));
 
     fn listener() -> Listener {
-        Listener::new(FORMAT, at(0), Arc::default())
+        Listener::new(FORMAT, at(0))
     }
 
     fn packet(number: u16, timestamp: u32, samples: &[i16]) -> Vec<u8> {

@@ -37,6 +37,8 @@ pub fn merge(mut shares: Vec<Share>) -> Run {
     }
     merged.calls.sort_by_key(|call| call.call);
     merged.call_seconds.sort_by_key(|second| (second.call, second.second));
+    // Audio stays with the shard that has it.
+    merged.quality.iter_mut().for_each(|row| row.audio.clear());
     // Stable: a call's own are in their order.
     merged.silences.sort_by_key(|silence| silence.call);
     merged.turns.sort_by_key(|turn| turn.call);

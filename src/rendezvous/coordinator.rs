@@ -251,6 +251,10 @@ impl Coordinator {
 
     fn bytes(&mut self, now: Stamp, id: u64, bytes: &[u8]) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
+        // A part of a message is a sign of life as well: a file may come slowly.
+        if let Some(shard) = connection.index.and_then(|index| self.present.get_mut(&index)) {
+            shard.heard_at = now;
+        }
         match &mut connection.channel {
             Some(channel) => channel.feed(bytes),
             None => {
@@ -445,8 +449,8 @@ impl Coordinator {
     /// Goes on without a shard, which nobody else can stand in for: the run ends.
     fn lose(&mut self, index: u32, absence: Absence) {
         let Some(shard) = self.present.get_mut(&index) else { return };
-        // Who has delivered everything may go.
-        if shard.absence.is_some() || shard.has_delivered {
+        // Who has delivered everything may go, and all may where there is no run.
+        if shard.absence.is_some() || shard.has_delivered || self.stage == Stage::CalledOff {
             return;
         }
         shard.absence = Some(absence.clone());

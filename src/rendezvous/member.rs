@@ -138,16 +138,14 @@ impl Member {
     }
 
     fn bytes(&mut self, now: Stamp, bytes: &[u8]) {
+        self.heard_at = now;
         match &mut self.channel {
             Some(channel) => channel.feed(bytes),
             None => self.greeted(bytes),
         }
         while let Some(channel) = &mut self.channel {
             match channel.next::<FromCoordinator>() {
-                Ok(Some(message)) => {
-                    self.heard_at = now;
-                    self.hear(now, message);
-                }
+                Ok(Some(message)) => self.hear(now, message),
                 Ok(None) => return,
                 Err(fault) => return self.lost(&fault.to_string()),
             }

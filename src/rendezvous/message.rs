@@ -20,7 +20,7 @@ pub const FILES: [&str; DATA.len() + 1] = {
     names
 };
 /// Bytes of a file in one message: with base64 well below the largest frame.
-pub(super) const CHUNK: usize = 512 << 10;
+pub(super) const CHUNK: usize = 64 << 10;
 /// Most characters of a reason.
 const MOST_CHARS: usize = 400;
 /// Most buckets of a histogram in a heartbeat: more than one of ours can have.

@@ -29,8 +29,8 @@ pub const BEAT_EVERY: Duration = Duration::from_millis(500);
 pub const LOST_AFTER: Duration = Duration::from_secs(4);
 /// Time for a new connection to say who it is.
 pub const HELLO_WITHIN: Duration = Duration::from_secs(5);
-/// Connections that have not said who they are; one more ends the oldest.
-pub const MOST_STRANGERS: usize = 64;
+/// Connections that have not said who they are: all shards at once, and as many strangers. One more ends the oldest.
+pub const MOST_STRANGERS: usize = 2 * crate::shard::MOST_SHARDS as usize;
 /// Clock exchanges of each shard before the start; the one with the shortest way counts.
 pub const EXCHANGES: u32 = 12;
 /// Time from the last shard's being ready to the start: long enough for word of it to reach all.

@@ -93,7 +93,7 @@ pub async fn execute_part(
     recorded.run.environment.observed.unmatched = unmatched().saturating_sub(unmatched_before);
     let leaks = match &leak_check {
         Some(check) => trial.leaks(check, testbed, &mut part).await,
-        None => unknown(ELSEWHERE),
+        None => unknown(part.who_counts()),
     };
     let environment = testbed.describe(plan, starts, recorded.run.environment.clone()).await;
     let broken = match broken {
@@ -113,9 +113,6 @@ fn tell_of_registering(plan: &RunPlan, observer: &dyn Observer) {
         observer.stage(&format!("registering {accounts} at {}", sip.register_rate));
     }
 }
-
-/// Reason for which a shard has no leak check of its own.
-const ELSEWHERE: &str = "one of the shards counts for all";
 
 /// A trial under way.
 struct Trial<'a> {

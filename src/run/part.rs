@@ -61,6 +61,14 @@ impl Part<'_> {
         }
     }
 
+    /// The reason for which a shard has no leak check of its own.
+    pub(super) fn who_counts(&self) -> &'static str {
+        match self {
+            Part::Alone(..) => "drivers that are not in touch cannot know when all calls have ended",
+            Part::Whole | Part::Linked(..) => "one of the shards counts for all",
+        }
+    }
+
     /// The driver's ends of it.
     pub(super) fn together(&mut self) -> Option<Together> {
         let shard = self.of()?.shard;

@@ -136,9 +136,13 @@ fn stages(text: &mut String, pen: Pen, summary: &Summary) {
 
 /// A line a shard.
 fn shards(text: &mut String, pen: Pen, summary: &Summary) {
-    let Some(spread) = shards::spread(summary) else { return };
-    let _ = writeln!(text, "\n{}  {spread}", pen.bold("Shards"));
-    for row in shards::rows(summary) {
+    let rows = shards::rows(summary);
+    if rows.is_empty() {
+        return;
+    }
+    let spread = shards::spread(summary).map_or(String::new(), |spread| format!("  {spread}"));
+    let _ = writeln!(text, "\n{}{spread}", pen.bold("Shards"));
+    for row in rows {
         let [index, machine, attempts, packets, clock, start, late, state] =
             row.map(|cell| words::one_line(&cell));
         let said = format!(

@@ -95,17 +95,22 @@ pub(super) async fn coordinate(listener: TcpListener, office: Office) {
     let (mut next_id, mut gathered, mut is_judged) = (0u64, Some(gathered), false);
     while !is_judged {
         let wake = desk.coordinator.poll_timeout().unwrap_or_else(clock::now);
+        // What has come is taken before anybody is given up for silent.
         tokio::select! {
-            Ok((stream, _)) = listener.accept() => {
-                desk.open(next_id, stream);
-                next_id += 1;
-            }
+            biased;
             Some((id, bytes)) = hearing.recv() => {
                 let input = match &bytes {
                     Some(bytes) => CoordinatorInput::Bytes(id, bytes),
-                    None => CoordinatorInput::Closed(id),
+                    None => {
+                        desk.connections.remove(&id);
+                        CoordinatorInput::Closed(id)
+                    }
                 };
                 desk.coordinator.handle(clock::now(), input);
+            }
+            Ok((stream, _)) = listener.accept() => {
+                desk.open(next_id, stream);
+                next_id += 1;
             }
             () = tokio::time::sleep_until(clock::tokio_deadline(wake)) => {
                 desk.coordinator.handle_timeout(clock::now());

@@ -255,19 +255,22 @@ impl Ends {
                 return false;
             }
             MemberOutput::Lost(why) => {
-                let why = format!(
-                    "{why}; does LOADTEST_KEY hold the same key for all, and is that the rendezvous of this run?"
-                );
-                match self.welcome.is_some() {
-                    true => {
-                        self.refuse(RunError::Obstacle(format!("the rendezvous cannot be joined: {why}")))
-                    }
-                    false => self.lose(why.split(';').next().unwrap_or_default()),
-                }
+                self.give_up(&why);
                 return false;
             }
         }
         true
+    }
+
+    /// The coordinator is not heard any more, or was never one of ours.
+    fn give_up(&mut self, why: &str) {
+        match self.welcome.is_some() {
+            true => self.refuse(RunError::Obstacle(format!(
+                "the rendezvous cannot be joined: {why}; does LOADTEST_KEY hold the same key for all, and is that the \
+                 rendezvous of this run?"
+            ))),
+            false => self.lose(why),
+        }
     }
 }
 
@@ -284,11 +287,13 @@ async fn attend(stream: TcpStream, mut member: Member, ends: &mut Ends) {
                 _ => false,
             };
             if is_lost {
-                member.handle(clock::now(), MemberInput::Closed);
+                return ends.give_up("it takes nothing any more");
             }
         }
         let wake = member.poll_timeout().map_or(next_beat, |at| at.min(next_beat));
+        // What has come is taken before the coordinator is given up for silent.
         tokio::select! {
+            biased;
             read = read.read(&mut piece) => {
                 let now = clock::now();
                 match read.ok().and_then(|read| piece.get(..read)).filter(|bytes| !bytes.is_empty()) {

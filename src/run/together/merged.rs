@@ -10,6 +10,7 @@ use crate::record::{Environment, Run, Series, ShardRecord, ShareRecord};
 use crate::run::environment::beforehand;
 use crate::run::{RunError, stored};
 use crate::scenario::Resolved;
+use crate::shard::Shard;
 use crate::stamp::Stamp;
 
 /// Start that is no common one any more, as an attempt that is later than this is not placed.
@@ -47,6 +48,9 @@ impl Shares {
             }
             if share.scenario != known.scenario || other.version != environment.version {
                 return refused("its scenario or its version of loadtest is another than the first's");
+            }
+            if Shard::new(share.index, share.count).is_none() {
+                return refused("its number is none of a run's shards");
             }
             if found.shares.iter().any(|known| known.index == share.index) {
                 return refused(&format!("shard {} is there already", share.index));
@@ -90,14 +94,21 @@ impl Shares {
     /// A window of its own is a reason to doubt a shard: its packets are of another time than the others'.
     fn add_windows(&mut self) {
         let window = |share: &Share| (share.run.environment.window_from_s, share.run.environment.window_to_s);
+        // Windows begin with whole seconds; the end of one that is cut short is each driver's own, by milliseconds.
+        let is_near = |a: Option<f64>, b: Option<f64>| match (a, b) {
+            (Some(a), Some(b)) => (a - b).abs() < 0.5,
+            (a, b) => a == b,
+        };
+        let is_same = |a: (Option<f64>, Option<f64>), b: (Option<f64>, Option<f64>)| {
+            is_near(a.0, b.0) && is_near(a.1, b.1)
+        };
         // That of most: one driver that was late is the odd one.
-        let common = self
-            .shares
-            .iter()
-            .map(window)
-            .max_by_key(|wanted| self.shares.iter().filter(|share| window(share) == *wanted).count());
+        let common =
+            self.shares.iter().map(window).max_by_key(|wanted| {
+                self.shares.iter().filter(|share| is_same(window(share), *wanted)).count()
+            });
         for (share, row) in self.shares.iter().zip(&mut self.rows) {
-            if Some(window(share)) != common {
+            if common.is_some_and(|common| !is_same(window(share), common)) {
                 row.doubts.push("its measured window is not that of the others".into());
             }
         }
