@@ -20,6 +20,7 @@ use crate::gate::{Gate, Outcome, so_far};
 use crate::net::http_server;
 use crate::openmetrics::{Form, Labels, Page, Samples, Suffix, plain};
 use crate::record::{Live, Phase, Quantile};
+use crate::run::RunPlan;
 
 /// First part of every name.
 const PREFIX: &str = "loadtest_live";
@@ -92,11 +93,22 @@ impl Board {
 }
 
 impl LiveServer {
+    /// The server of a run of `plan`, where one is wanted.
+    ///
+    /// # Errors
+    /// The address cannot be listened on.
+    pub async fn wanted(address: Option<SocketAddr>, plan: &RunPlan) -> Result<Option<LiveServer>, Failure> {
+        match address {
+            Some(address) => Self::start(address, &plan.scenario().name, &plan.gates).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// Listens at `address` for questions about the run of the scenario `name` with these gates.
     ///
     /// # Errors
     /// The address cannot be listened on.
-    pub async fn start(address: SocketAddr, name: &str, gates: &[Gate]) -> Result<LiveServer, Failure> {
+    async fn start(address: SocketAddr, name: &str, gates: &[Gate]) -> Result<LiveServer, Failure> {
         let listener = TcpListener::bind(address).await.map_err(|error| {
             Failure::broke(format!(
                 "cannot listen on {address} (--live): {error}; name another address or port, or 127.0.0.1:0 for any"

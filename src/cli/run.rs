@@ -78,10 +78,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     warnings.extend(plan.granted.warnings());
     let plan = plan.hold_against(args.options.baseline()?)?;
     let interrupt = interrupt::listen()?;
-    let live = match args.live {
-        Some(address) => Some(LiveServer::start(address, &plan.scenario().name, &plan.gates).await?),
-        None => None,
-    };
+    let live = LiveServer::wanted(args.live, &plan).await?;
     let folder = plan.folder(args.out.as_deref())?;
     let display = Display::new(args.options.quiet, plan.scenario()).with_live(live);
     announce(plan.scenario(), &warnings, &display);

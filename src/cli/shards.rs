@@ -90,10 +90,7 @@ pub async fn run(
     warnings.extend(plan.granted.warnings());
     let plan = plan.hold_against(options.baseline()?)?;
     let interrupt = interrupt::listen()?;
-    let live = match live {
-        Some(address) => Some(LiveServer::start(address, &plan.scenario().name, &plan.gates).await?),
-        None => None,
-    };
+    let live = LiveServer::wanted(live, &plan).await?;
     let display = Display::new(options.quiet, plan.scenario()).with_live(live);
     let driver = ShardRun { plan: &plan, shard, options, display: &display };
     match (shards.rendezvous.as_ref().zip(key), shards.start_at) {

@@ -38,7 +38,7 @@ impl Cpu {
     }
 }
 
-/// What a second has come to on the lanes that have settled it.
+/// Counts of a second on the lanes that have settled it.
 #[derive(Debug, Default)]
 pub(super) struct Settled {
     lanes: usize,

@@ -10,7 +10,7 @@ use super::{BEAT_EVERY, EXCHANGES, HELLO_WITHIN, LOST_AFTER, MOST_STRANGERS, RAM
 use crate::record::{Live, Phase};
 use crate::stamp::Stamp;
 
-/// What all shards of a run must agree on, and how long they are waited for.
+/// Terms that all shards of a run must agree on, and the time for which they are waited for.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Number, version and scenario that a hello must have; its index and host are nobody's.
@@ -95,7 +95,7 @@ struct Present {
     absence: Option<Absence>,
 }
 
-/// How far the run is.
+/// Progress of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Gathering,
@@ -203,8 +203,7 @@ impl Coordinator {
 
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Stamp) {
-        let strangers = self.connections.iter().filter(|(_, connection)| connection.index.is_none());
-        let late = strangers.filter(|(_, stranger)| stranger.opened_at + HELLO_WITHIN <= now);
+        let late = self.strangers().filter(|(_, stranger)| stranger.opened_at + HELLO_WITHIN <= now);
         let late: Vec<_> = late.map(|(id, _)| *id).collect();
         late.into_iter().for_each(|id| self.close(id));
         let is_silent =
@@ -229,8 +228,7 @@ impl Coordinator {
 
     /// The time of the next [`Coordinator::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Stamp> {
-        let strangers = self.connections.values().filter(|connection| connection.index.is_none());
-        let hello = strangers.map(|stranger| stranger.opened_at + HELLO_WITHIN).min();
+        let hello = self.strangers().map(|(_, stranger)| stranger.opened_at + HELLO_WITHIN).min();
         let waits = self.attending().filter(|(_, shard)| !shard.has_delivered);
         let silent = waits.map(|(_, shard)| shard.heard_at + LOST_AFTER).min();
         let deadline = (self.stage == Stage::Gathering).then_some(self.deadline);
@@ -238,9 +236,8 @@ impl Coordinator {
     }
 
     fn opened(&mut self, now: Stamp, id: u64, nonce: Nonce) {
-        let strangers = || self.connections.iter().filter(|(_, connection)| connection.index.is_none());
-        if strangers().count() >= MOST_STRANGERS {
-            let oldest = strangers().min_by_key(|(id, stranger)| (stranger.opened_at, **id));
+        if self.strangers().count() >= MOST_STRANGERS {
+            let oldest = self.strangers().min_by_key(|(id, stranger)| (stranger.opened_at, **id));
             let oldest = oldest.map(|(id, _)| *id);
             oldest.into_iter().for_each(|id| self.close(id));
         }
@@ -494,8 +491,12 @@ impl Coordinator {
     }
 
     /// Connections that have not said who they are.
+    fn strangers(&self) -> impl Iterator<Item = (&u64, &Connection)> {
+        self.connections.iter().filter(|(_, connection)| connection.index.is_none())
+    }
+
     #[cfg(test)]
-    pub(super) fn strangers(&self) -> usize {
-        self.connections.values().filter(|connection| connection.index.is_none()).count()
+    pub(super) fn stranger_count(&self) -> usize {
+        self.strangers().count()
     }
 }

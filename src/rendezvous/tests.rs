@@ -440,7 +440,7 @@ fn a_flood_of_connections_and_a_slow_one_keep_nobody_out_and_grow_nothing() {
         world.run_for(S);
     }
     world.coordinator.handle(world.now, CoordinatorInput::Bytes(slow, &[0; 64]));
-    assert_eq!(world.coordinator.strangers(), 0, "all had their time");
+    assert_eq!(world.coordinator.stranger_count(), 0, "all had their time");
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn state(shard: &ShardRecord) -> String {
     }
 }
 
-/// How far apart the drivers started, in words.
+/// Spread of the drivers' starts, in words.
 pub(super) fn spread(summary: &Summary) -> Option<String> {
     let spread = start_spread_ms(&summary.environment.shards)?;
     let count = summary.environment.shards.len();

@@ -26,7 +26,7 @@ use crate::values::{HostPort, visible};
 /// Bytes read at a time.
 const PIECE: usize = 64 << 10;
 
-/// Where and how a run's drivers meet.
+/// Meeting of a run's drivers: its place and its terms.
 pub struct Rendezvous {
     /// Host and port: whoever owns the host listens.
     pub at: HostPort,
@@ -53,7 +53,7 @@ pub(super) enum Word {
     Failed(String),
 }
 
-/// What the coordinator's process has besides.
+/// The coordinator's process has this besides.
 pub struct Place {
     /// Told when no shard has a call left.
     pub all_ended: oneshot::Receiver<()>,

@@ -105,7 +105,7 @@ pub fn share_of(scenario: &Scenario, shard: Shard) -> Scenario {
     share
 }
 
-/// What a shard says of itself. Scenarios must be the same but for what belongs to a machine.
+/// A shard's word of itself. Scenarios must be the same but for what belongs to a machine.
 pub fn hello(resolved: &Resolved, shard: Shard, host: &str) -> Hello {
     let mut common = resolved.scenario.clone();
     common.sip.local = Scenario::default().sip.local;
