@@ -148,6 +148,12 @@ impl ShardRun<'_> {
                 return Ok(None);
             }
         };
+        if let Some(live) = self.display.live().filter(|_| !self.shard.is_only()) {
+            match &link.place {
+                Some(place) => live.tell_of_all(place.beats.clone()),
+                None => live.tell_of_share(self.shard.index),
+            }
+        }
         if link.place.is_some() {
             self.display.remark(&format!("this process coordinates all {} shards", self.shard.count));
         }

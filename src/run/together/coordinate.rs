@@ -7,14 +7,15 @@ use std::path::PathBuf;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::clock;
 use crate::gate::Watch;
 use crate::record::EndedEarly;
 use crate::rendezvous::{
-    Attendance, Coordinator, CoordinatorEvent, CoordinatorInput, CoordinatorOutput, HowToEnd, Settings,
+    Attendance, BEAT_EVERY, Beat, Coordinator, CoordinatorEvent, CoordinatorInput, CoordinatorOutput,
+    HowToEnd, Settings,
 };
 use crate::stamp::Stamp;
 
@@ -36,6 +37,9 @@ pub struct Gathered {
     pub ended_early: Option<EndedEarly>,
 }
 
+/// Latest figures of the shards that are there, by number.
+pub type Beats = Vec<(u32, Beat)>;
+
 /// The coordinator's part of a run, from outside.
 pub(super) struct Office {
     /// Folder that gets the shards' files, each in one of its number.
@@ -45,6 +49,8 @@ pub(super) struct Office {
     pub watch: Option<Watch>,
     /// Told when no shard has a call left.
     pub all_ended: oneshot::Sender<()>,
+    /// Gets the latest figures of each shard.
+    pub beats: watch::Sender<Beats>,
     pub gathered: oneshot::Sender<Gathered>,
     /// Exit code and text for all.
     pub verdict: oneshot::Receiver<(u8, String)>,
@@ -72,13 +78,15 @@ struct Desk {
     held_from: Option<Stamp>,
     gathered: Gathered,
     all_ended: Option<oneshot::Sender<()>>,
+    beats: watch::Sender<Beats>,
+    next_beats: Stamp,
     is_complete: bool,
     heard: mpsc::Sender<(u64, Option<Vec<u8>>)>,
 }
 
 /// Coordinates a run until its verdict has been handed out.
 pub(super) async fn coordinate(listener: TcpListener, office: Office) {
-    let Office { folder, settings, watch, all_ended, gathered, mut verdict } = office;
+    let Office { folder, settings, watch, all_ended, beats, gathered, mut verdict } = office;
     let (heard, mut hearing) = mpsc::channel(64);
     let mut desk = Desk {
         coordinator: Coordinator::new(settings, clock::now()),
@@ -89,6 +97,8 @@ pub(super) async fn coordinate(listener: TcpListener, office: Office) {
         held_from: None,
         gathered: Gathered::default(),
         all_ended: Some(all_ended),
+        beats,
+        next_beats: clock::now(),
         is_complete: false,
         heard,
     };
@@ -115,6 +125,7 @@ pub(super) async fn coordinate(listener: TcpListener, office: Office) {
             () = tokio::time::sleep_until(clock::tokio_deadline(wake)) => {
                 desk.coordinator.handle_timeout(clock::now());
                 desk.look_at_gates();
+                desk.tell_beats();
             }
             judged = &mut verdict, if desk.is_complete => {
                 // A coordinator that has no verdict has broken.
@@ -218,6 +229,16 @@ impl Desk {
             let why = format!("gate `{}` {early}", early.gate);
             (self.watch, self.gathered.ended_early) = (None, Some(early));
             self.coordinator.handle(now, CoordinatorInput::End(HowToEnd::Early, why));
+        }
+    }
+
+    /// Hands on the figures of each shard, where somebody wants them.
+    fn tell_beats(&mut self) {
+        let now = clock::now();
+        if now >= self.next_beats && self.beats.receiver_count() > 0 {
+            self.next_beats = now + BEAT_EVERY;
+            self.beats
+                .send_replace(self.coordinator.beats().map(|(index, beat)| (index, beat.clone())).collect());
         }
     }
 

@@ -12,7 +12,7 @@ use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::claim::{Claimed, claim};
-use super::coordinate::{Gathered, Office, coordinate};
+use super::coordinate::{Beats, Gathered, Office, coordinate};
 use crate::clock;
 use crate::driver::Stop;
 use crate::gate::Watch;
@@ -57,6 +57,8 @@ pub(super) enum Word {
 pub struct Place {
     /// Told when no shard has a call left.
     pub all_ended: oneshot::Receiver<()>,
+    /// Latest figures of each shard. Nobody gathers them once this is dropped.
+    pub beats: watch::Receiver<Beats>,
     /// The end of the run.
     pub gathered: oneshot::Receiver<Gathered>,
     /// Takes the verdict: exit code and text for all.
@@ -196,9 +198,19 @@ async fn keep(rendezvous: Rendezvous, mut ends: Ends, claims: oneshot::Sender<Op
         let (ended, all_ended) = oneshot::channel();
         let (gather, gathered) = oneshot::channel();
         let (verdict, judged) = oneshot::channel();
+        let (beats_tx, beats) = watch::channel(Beats::new());
         let settings = Settings { like: hello.clone(), secret: secret.clone(), run_id: rand::random(), wait };
-        let office = Office { folder, settings, watch, all_ended: ended, gathered: gather, verdict: judged };
-        (tokio::spawn(coordinate(listener, office)), Place { all_ended, gathered, verdict })
+
+        let office = Office {
+            folder,
+            settings,
+            watch,
+            all_ended: ended,
+            beats: beats_tx,
+            gathered: gather,
+            verdict: judged,
+        };
+        (tokio::spawn(coordinate(listener, office)), Place { all_ended, beats, gathered, verdict })
     });
     let (coordinating, place) = office.unzip();
     let _ = claims.send(place);

@@ -8,6 +8,6 @@ mod link;
 pub mod merged;
 mod shards;
 
-pub use coordinate::Gathered;
+pub use coordinate::{Beats, Gathered};
 pub use link::{Link, Place, Rendezvous, join};
 pub use shards::{KEY, Refusal, RunShard, StartAt, hello, secret, share_of};
