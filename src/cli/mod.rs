@@ -9,6 +9,7 @@ mod completions;
 mod deliver;
 mod echo;
 mod exit;
+mod fleet;
 mod interrupt;
 mod live;
 mod look;

@@ -19,7 +19,14 @@ fn secret(key: &str) -> RunSecret {
 }
 
 fn hello(index: u32, count: u32) -> Hello {
-    Hello { index, count, version: "0.2.0".into(), scenario: "5ce1".into(), host: format!("h{index}") }
+    Hello {
+        index,
+        count,
+        version: "0.2.0".into(),
+        scenario: "5ce1".into(),
+        host: format!("h{index}"),
+        purpose: Purpose::Run,
+    }
 }
 
 /// A shard with a clock and a way of its own.
