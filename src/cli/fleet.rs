@@ -217,8 +217,12 @@ impl Fleet {
                 written.err()
             }
             Err(error) => {
-                self.link.failed(error.to_string());
-                (!is_called_off(&error)).then(|| error.into())
+                let is_called_off = is_called_off(&error);
+                match is_called_off {
+                    true => self.link.parted(),
+                    false => self.link.failed(error.to_string()),
+                }
+                (!is_called_off).then(|| error.into())
             }
         };
         display.stage("waiting for the other shards' records");
@@ -227,9 +231,10 @@ impl Fleet {
         self.link.place = Some(place);
         let Some(gathered) = gathered else { return Ok(None) };
         self.cause = Cause::of(&gathered);
+        let is_empty = gathered.start.is_none() || gathered.roll.iter().all(|shard| shard.absence.is_some());
         match broken {
             Some(failure) => Err(failure),
-            None if gathered.start.is_none() => {
+            None if is_empty => {
                 own.discard();
                 let _ = fs::remove_dir(&shares);
                 Ok(None)
@@ -376,7 +381,7 @@ impl Player<'_> {
             }
             Err(Some(error)) if !is_called_off(&error) => Err(error.into()),
             Err(_) => {
-                self.fleet.link.failed("it was ended before its first call".into());
+                self.fleet.link.parted();
                 Ok(())
             }
         };

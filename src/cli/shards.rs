@@ -15,7 +15,7 @@ use crate::clock;
 use crate::driver::{DriverError, Stop};
 use crate::files::Dir;
 use crate::gate::{Watch, doubt};
-use crate::rendezvous::{FILES, Hello, RunSecret};
+use crate::rendezvous::{Absence, FILES, Hello, RunSecret};
 use crate::report::Format;
 use crate::run::environment::beforehand;
 use crate::run::folder::SHARDS;
@@ -276,7 +276,7 @@ impl ShardRun<'_> {
             Ok(share) => self.hand_over(&share, folder, &link, coordinates).err(),
             Err(failure) if is_called_off(&failure) => {
                 // Where the others have begun meanwhile, they are not to wait for this one.
-                link.failed("it was ended before its first call".into());
+                link.parted();
                 None
             }
             Err(failure) => Some(failure.0),
@@ -509,7 +509,8 @@ fn is_called_off(broken: &Broken) -> bool {
 /// The reasons for which there was no run.
 pub fn called_off(gathered: &Gathered) -> String {
     let missing = (0..).zip(&gathered.roll).filter_map(|(index, shard): (u32, _)| {
-        let absence = shard.absence.as_ref()?;
+        // Others were the reason why it was ended.
+        let absence = shard.absence.as_ref().filter(|absence| **absence != Absence::Parted)?;
         let at = if shard.host.is_empty() { String::new() } else { format!(" ({})", shard.host) };
         Some(format!("shard {index}{at} {absence}"))
     });

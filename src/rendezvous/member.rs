@@ -30,6 +30,8 @@ pub enum MemberInput<'a> {
     File(&'a str, &'a [u8]),
     /// All files are handed over.
     Delivered,
+    /// The shard was ended before its first call, by whoever ended all.
+    Parted,
     /// The shard cannot go on.
     Failed(String),
 }
@@ -121,6 +123,7 @@ impl Member {
                 self.has_delivered = true;
                 self.tell(&FromShard::Delivered);
             }
+            MemberInput::Parted => self.tell(&FromShard::Parted),
             MemberInput::Failed(why) => self.tell(&FromShard::Failed { why: cut(&why) }),
         }
     }

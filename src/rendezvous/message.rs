@@ -80,6 +80,8 @@ pub(super) enum FromShard {
     },
     /// All files are through.
     Delivered,
+    /// It was ended with the others, before its first call.
+    Parted,
     /// It cannot go on.
     Failed {
         why: String,

@@ -162,10 +162,9 @@ impl<'f> Hunt<'f> {
             let written = self.trial(load, hold, length, enough).await?;
             self.spent += clock::now().since(began);
             written.unwrap_or(Ok(()))?;
-            match self.fleet.as_ref().and_then(|fleet| fleet.cause()) {
-                Some(Cause::Interrupted(_)) => return Ok(self.search.answer(Cut::Interrupted)),
-                Some(Cause::Lost(why)) => return Ok(self.search.answer(Cut::Broke(load, why.clone()))),
-                None => {}
+            // The target has not broken where a driver was lost.
+            if self.fleet.as_ref().is_some_and(|fleet| fleet.cause().is_some()) {
+                return Ok(self.search.answer(Cut::Interrupted));
             }
             if let Some(breakage) = &self.breakage {
                 // Its last output is in the error, and in the trial's logs.
@@ -435,6 +434,7 @@ impl Found {
         });
         report.after.clone_from(&self.after);
         report.remarks.extend(self.remarks.iter().cloned());
+        report.remarks.extend(self.lost.as_ref().map(|why| format!("It ended before its time: {why}")));
         match (&self.environment, &self.place) {
             (None, Some(place)) => report.environment = place.clone(),
             _ => {

@@ -202,7 +202,11 @@ impl Coordinator {
             CoordinatorInput::End(how, why) => self.end(how, &why),
             CoordinatorInput::Next(run_id, task) => self.next_round(now, run_id, &task),
             CoordinatorInput::Verdict(exit, text) => {
-                self.tell_all(|_| FromCoordinator::Verdict { exit, text: text.clone() });
+                // Those that could not go on wait for it as well.
+                let of_shards = self.connections.iter().filter(|(_, connection)| connection.index.is_some());
+                let ids: Vec<_> = of_shards.map(|(id, _)| *id).collect();
+                let verdict = FromCoordinator::Verdict { exit, text };
+                ids.into_iter().for_each(|id| self.tell(id, &verdict));
                 let ids: Vec<_> = self.connections.keys().copied().collect();
                 ids.into_iter().for_each(|id| self.close(id));
             }
@@ -280,6 +284,7 @@ impl Coordinator {
             },
             FromShard::Delivered if shard.has_ended => shard.has_delivered = true,
             FromShard::Delivered => self.send_away(id, index, "it delivered before it had ended"),
+            FromShard::Parted => self.lose(index, Absence::Parted),
             FromShard::Failed { why } => self.lose(index, Absence::Failed(cut(&why))),
         }
     }

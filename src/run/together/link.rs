@@ -44,6 +44,7 @@ pub(super) enum Word {
     Ended(Stamp),
     File(&'static str, Vec<u8>),
     Delivered,
+    Parted,
     Failed(String),
 }
 
@@ -168,6 +169,11 @@ impl Link {
     /// All files are handed over.
     pub fn delivered(&self) {
         self.say(Word::Delivered);
+    }
+
+    /// This shard was ended before its first call, by whoever ended all.
+    pub fn parted(&self) {
+        self.say(Word::Parted);
     }
 
     /// This shard cannot go on.

@@ -281,6 +281,7 @@ fn input(word: &Word) -> MemberInput<'_> {
         Word::Ended(started_at) => MemberInput::Ended(*started_at),
         Word::File(name, bytes) => MemberInput::File(name, bytes),
         Word::Delivered => MemberInput::Delivered,
+        Word::Parted => MemberInput::Parted,
         Word::Failed(why) => MemberInput::Failed(why.clone()),
     }
 }
