@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use tokio::sync::watch;
 
+use super::meeting::{Joining, Meet};
 use super::progress::Display;
 use super::run::bring_up;
-use super::shards::{Joining, Meet, Totalled, called_off, merged, send, tell, write};
+use super::share::{Totalled, called_off, merged, send, tell, write};
 use super::{Exit, Failure, say};
 use crate::clock;
 use crate::driver::{DriverError, Stop};

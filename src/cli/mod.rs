@@ -14,6 +14,7 @@ mod interrupt;
 mod live;
 mod look;
 mod man;
+mod meeting;
 mod merge;
 mod ping;
 mod progress;
@@ -23,6 +24,7 @@ mod say;
 mod search;
 mod service;
 mod shards;
+mod share;
 
 use std::future::Future;
 use std::path::Path;

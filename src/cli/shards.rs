@@ -1,52 +1,30 @@
 //! `loadtest run` as one driver of several: its share, and where it coordinates, the report of all.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
 use super::deliver::{Delivery, DeliveryOptions};
 use super::live::LiveServer;
+use super::meeting::{Joining, Meet, Meeting};
 use super::progress::Display;
 use super::run::{announce, bring_up};
+use super::share::{Totalled, called_off, merged, send, tell, write};
 use super::{Exit, Failure, interrupt, say};
 use crate::clock;
 use crate::driver::{DriverError, Stop};
-use crate::files::Dir;
 use crate::gate::{Watch, doubt};
-use crate::rendezvous::{Absence, FILES, Hello, RunSecret};
-use crate::report::Format;
 use crate::run::environment::beforehand;
 use crate::run::folder::SHARDS;
 use crate::run::options_probe::ask_before;
 use crate::run::preflight::survey;
-use crate::run::together::merged::Shares;
-use crate::run::together::{
-    Gathered, KEY, Link, Place, Refusal, Rendezvous, RunShard, StartAt, hello, join, secret, share_of,
-};
-use crate::run::{Finished, Folder, Observer, Part, RunError, RunPlan, conclude, execute_part};
-use crate::shard::{Identified, Shard, identify};
+use crate::run::together::{Gathered, Link, Place, Refusal, RunShard, StartAt, hello, share_of};
+use crate::run::{Finished, Folder, Observer, Part, RunError, RunPlan, execute_part};
+use crate::shard::Shard;
 use crate::stamp::Stamp;
-use crate::values::{HostPort, Span};
-
-/// Largest file of a share.
-const MOST_BYTES: u64 = 1 << 30;
-
-/// The drivers of a run, and where they meet.
-#[derive(Debug, clap::Args)]
-pub struct Meeting {
-    /// Place the share of one driver of several: shard I, from 0, of N [default: what the engine says, as LOADTEST_SHARD and
-    /// LOADTEST_SHARDS, or SLURM_PROCID and SLURM_NTASKS].
-    #[arg(long, value_name = "I/N")]
-    shard: Option<Shard>,
-    /// Where the drivers meet: the one that owns HOST coordinates and has the report. All need the same LOADTEST_KEY.
-    #[arg(long, value_name = "HOST:PORT", env = "LOADTEST_RENDEZVOUS")]
-    rendezvous: Option<HostPort>,
-    /// Longest wait at the rendezvous for the other drivers, and then for all to be ready.
-    #[arg(long, value_name = "TIME", default_value = "2m", requires = "rendezvous")]
-    wait: Span,
-}
+use crate::values::Span;
 
 /// Options of a run that several drivers make.
 #[derive(Debug, clap::Args)]
@@ -57,45 +35,6 @@ pub struct ShardOptions {
     /// the report. UTC as in 2026-11-27T14:00:00Z, or seconds since 1970.
     #[arg(long, value_name = "TIME", env = "LOADTEST_START_AT", conflicts_with = "rendezvous")]
     start_at: Option<StartAt>,
-}
-
-/// A rendezvous, its key, and the time for all to come.
-pub struct Meet<'a> {
-    at: &'a HostPort,
-    secret: RunSecret,
-    wait: Span,
-}
-
-impl Meeting {
-    /// The shard that this process is, of those that meet; `None` for an ordinary command.
-    ///
-    /// # Errors
-    /// Nobody says which, or where all meet.
-    pub fn wanted(&self) -> Result<Option<Shard>, Failure> {
-        match (&self.rendezvous, self.shard) {
-            (Some(_), _) => self.identified().map(Some),
-            (None, Some(_)) => Err(Failure::usage(
-                "--shard makes this one driver of several: say where they meet with --rendezvous HOST:PORT",
-            )),
-            (None, None) => Ok(None),
-        }
-    }
-
-    fn identified(&self) -> Result<Shard, Failure> {
-        let variable = |name: &'static str| std::env::var(name).ok();
-        let Identified { shard, .. } =
-            identify(self.shard, variable).map_err(|error| Failure::usage(error.to_string()))?;
-        Ok(shard)
-    }
-
-    /// Where and how all meet, if they do.
-    ///
-    /// # Errors
-    /// There is no key.
-    pub fn meet(&self) -> Result<Option<Meet<'_>>, Failure> {
-        let Some(at) = &self.rendezvous else { return Ok(None) };
-        Ok(Some(Meet { at, secret: secret(std::env::var(KEY).ok())?, wait: self.wait }))
-    }
 }
 
 impl ShardOptions {
@@ -112,45 +51,6 @@ impl ShardOptions {
             ));
         }
         has_way.then(|| self.meeting.identified()).transpose()
-    }
-}
-
-/// A shard's way to the others.
-pub struct Joining<'a> {
-    pub meet: &'a Meet<'a>,
-    pub hello: Hello,
-    /// For the coordinator: folder of the shards' files, and what may end the run.
-    pub folder: PathBuf,
-    pub watch: Option<Watch>,
-    pub display: &'a Display,
-    pub quiet: bool,
-}
-
-impl Joining<'_> {
-    /// Joins the others; `None` when the user interrupts that.
-    ///
-    /// # Errors
-    /// Nobody is there, or this shard is refused.
-    pub async fn join(self, interrupt: &mut watch::Receiver<Stop>) -> Result<Option<Link>, Failure> {
-        let Joining { meet: Meet { at, secret, wait }, hello, folder, watch, display, quiet } = self;
-        let (index, count) = (hello.index, hello.count);
-        let hint = move |text: &str| {
-            if !quiet {
-                say::err(text);
-            }
-        };
-        let (at, secret, wait) = ((*at).clone(), secret.clone(), wait.0);
-        display
-            .remark(&format!("shard {index}/{count}: waiting for the others at {at}, up to {}", Span(wait)));
-        let rendezvous = Rendezvous { at, hello, secret, wait, folder, watch, hint: Box::new(hint) };
-        let link = tokio::select! {
-            link = join(rendezvous) => link?,
-            _ = interrupt.wait_for(|stop| *stop != Stop::No) => return Ok(None),
-        };
-        if link.place.is_some() {
-            display.remark(&format!("this process coordinates all {count} shards"));
-        }
-        Ok(Some(link))
     }
 }
 
@@ -451,99 +351,9 @@ impl ShardRun<'_> {
     }
 }
 
-/// Writes a share into its folder.
-pub fn write(plan: &RunPlan, share: &Finished, folder: &Folder, display: &Display) -> Result<(), Failure> {
-    folder.write("scenario.toml", plan.resolved.to_toml().as_bytes())?;
-    let (resolved, options) = (&plan.resolved, DeliveryOptions::files(&[Format::Csv]));
-    Delivery { resolved, finished: share, folder, options: &options, display, source: None }.write()
-}
-
-/// Sends the files of a share to the coordinator.
-pub fn send(folder: &Folder, link: &Link) -> Result<(), Failure> {
-    let dir = Dir::open(folder.path()).map_err(|error| Failure::broke(error.to_string()))?;
-    for name in FILES.into_iter().filter(|name| dir.has(name)) {
-        let unread = |error| RunError::unreadable(&folder.path().join(name), error, "");
-        link.file(name, dir.read(name, MOST_BYTES).map_err(unread)?);
-    }
-    Ok(())
-}
-
-/// The run that the shares in a folder make, with those that are not there.
-pub fn merged(plan: &RunPlan, gathered: &Gathered, folder: &Folder) -> Result<Finished, Failure> {
-    let count = gathered.roll.len() as u32;
-    let delivered = |index: u32| {
-        let is_there = gathered.roll.get(index as usize).is_some_and(|shard| shard.absence.is_none());
-        is_there.then(|| folder.path().join(SHARDS).join(index.to_string()))
-    };
-    let folders: Vec<_> = (0..count).filter_map(delivered).collect();
-    let shares = Shares::read(folders.iter().map(|path| path.as_path()), &plan.scenario().limits)?;
-    let run = shares.merge(&plan.resolved, count, Some(gathered));
-    Ok(conclude(plan, run, Vec::new())?)
-}
-
-/// Says the coordinator's verdict, or that it was lost.
-pub fn tell(judged: Result<(u8, String), String>, quiet: bool) -> Exit {
-    match judged {
-        Ok((exit, text)) => {
-            if !quiet {
-                say::err(text);
-            }
-            Exit::of(exit)
-        }
-        Err(why) => {
-            say::err(format_args!(
-                "inconclusive: the coordinator was lost ({why}); `loadtest merge` can join the shares that are there"
-            ));
-            Exit::Inconclusive
-        }
-    }
-}
-
 /// A share that was not made, and whether that is because there was no run.
 struct Broken(Failure, bool);
 
 fn is_called_off(broken: &Broken) -> bool {
     broken.1
-}
-
-/// The reasons for which there was no run.
-pub fn called_off(gathered: &Gathered) -> String {
-    let missing = (0..).zip(&gathered.roll).filter_map(|(index, shard): (u32, _)| {
-        // Others were the reason why it was ended.
-        let absence = shard.absence.as_ref().filter(|absence| **absence != Absence::Parted)?;
-        let at = if shard.host.is_empty() { String::new() } else { format!(" ({})", shard.host) };
-        Some(format!("shard {index}{at} {absence}"))
-    });
-    let missing: Vec<_> = missing.collect();
-    match gathered.interrupted {
-        Some(index) => format!("shard {index} was interrupted"),
-        None if missing.is_empty() => "the run was called off".into(),
-        None => missing.join("; "),
-    }
-}
-
-/// Shows the counts of all beside this driver's own.
-pub struct Totalled<'a> {
-    pub display: &'a Display,
-    pub totals: watch::Receiver<crate::rendezvous::Totals>,
-}
-
-impl Observer for Totalled<'_> {
-    fn progress(&self, progress: &crate::driver::Progress<'_>) {
-        let all = *self.totals.borrow();
-        if all.shards > 0 {
-            let failed = if all.failed > 0 { format!(", {} failed", all.failed) } else { String::new() };
-            let (shards, up, placed) = (all.shards, all.calls_up, all.attempts);
-            self.display.note(format!("all {shards} shards: {up} up, {placed} placed{failed}"));
-        }
-        self.display.progress(progress);
-    }
-
-    fn remark(&self, text: &str) {
-        self.display.remark(text);
-    }
-
-    fn stage(&self, text: &str) {
-        Display::stage(self.display, text);
-    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{place, stored};
 use crate::cli::Failure;
-use crate::cli::shards::Meeting;
+use crate::cli::meeting::Meeting;
 use crate::report::capacity::CapacityReport;
 use crate::run::RunPlan;
 use crate::search::{Answer, Goal, Require};

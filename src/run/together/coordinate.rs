@@ -287,3 +287,67 @@ impl Desk {
         tokio::time::sleep(WITHIN / 10).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::runtime::{Builder, Handle};
+
+    use super::*;
+    use crate::rendezvous::{Hello, Purpose, RunSecret};
+    use crate::run::together::link::Place;
+
+    /// Descriptors of this process on a port, but for that which listens.
+    fn open_on(port: u16) -> usize {
+        let all = procfs::net::tcp().unwrap();
+        let is_open = |entry: &&procfs::net::TcpNetEntry| {
+            entry.local_address.port() == port
+                && entry.inode != 0
+                && entry.state != procfs::net::TcpState::Listen
+        };
+        all.iter().filter(is_open).count()
+    }
+
+    #[test]
+    fn a_thousand_connections_leave_no_task_and_no_descriptor_behind() {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+            let at = listener.local_addr().unwrap();
+            let like = Hello {
+                index: 0,
+                count: 2,
+                version: "1".into(),
+                scenario: String::new(),
+                host: String::new(),
+                purpose: Purpose::Run,
+            };
+            let secret = RunSecret::new("a key of this test alone").unwrap();
+            let settings = Settings { like, secret, run_id: 1, wait: Duration::from_secs(600) };
+            let (_place, course, orders) = Place::new(PathBuf::new(), None);
+            let desk = tokio::spawn(coordinate(listener, Office { settings, course, orders }));
+            let mut most = 0;
+            for n in 0..1000u32 {
+                let mut stream = TcpStream::connect(at).await.unwrap();
+                // Some are greeted, some say something, some say nothing.
+                match n % 3 {
+                    0 => drop(stream.read_exact(&mut [0; 48]).await.unwrap()),
+                    1 => drop(stream.write_all(&[n as u8; 100]).await),
+                    _ => {}
+                }
+                most = most.max(Handle::current().metrics().num_alive_tasks());
+            }
+            assert!(most > 1, "each has tasks while it is there");
+            let tasks = || Handle::current().metrics().num_alive_tasks();
+            for _ in 0..600 {
+                if tasks() == 1 && open_on(at.port()) == 0 {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            assert_eq!((tasks(), open_on(at.port())), (1, 0), "the desk's own alone");
+            desk.abort();
+        });
+    }
+}

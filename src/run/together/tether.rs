@@ -23,6 +23,8 @@ use crate::values::{Span, visible};
 
 /// Bytes read at a time.
 const PIECE: usize = 64 << 10;
+/// Messages that wait to be sent, below which the next piece of a file is made.
+const FEW: usize = 8;
 /// A coordinator that takes nothing for so long is no more heard than one that says nothing.
 const TAKES_WITHIN: Duration = Duration::from_secs(30);
 /// Pause before a shard that was not let in knocks again: others are to have their turn.
@@ -220,6 +222,24 @@ impl Outbox {
     }
 }
 
+/// A file that goes out piece by piece, as fast as it is taken.
+struct Outgoing {
+    name: &'static str,
+    bytes: Vec<u8>,
+    at: usize,
+}
+
+impl Outgoing {
+    /// Hands on the next piece; false after the last. An empty file is one piece.
+    fn feed(&mut self, member: &mut Member) -> bool {
+        let end = (self.at + PIECE).min(self.bytes.len());
+        let piece = self.bytes.get(self.at..end).unwrap_or_default();
+        member.handle(clock::now(), MemberInput::File(self.name, piece));
+        self.at = end;
+        end < self.bytes.len()
+    }
+}
+
 /// Keeps the connection until the verdict. What comes is read while a large file goes out.
 async fn attend(stream: TcpStream, mut member: Member, ends: &mut Ends) -> Fate {
     const TAKES_NOTHING: &str = "it takes nothing any more";
@@ -227,7 +247,14 @@ async fn attend(stream: TcpStream, mut member: Member, ends: &mut Ends) -> Fate 
     let mut piece = vec![0; PIECE];
     let mut next_beat = clock::now() + BEAT_EVERY;
     let mut out = Outbox { waiting: VecDeque::new(), sent: 0, moved_at: clock::now() };
+    let mut outgoing: Option<Outgoing> = None;
     loop {
+        if out.waiting.len() < FEW
+            && let Some(file) = &mut outgoing
+            && !file.feed(&mut member)
+        {
+            outgoing = None;
+        }
         while let Some(output) = member.poll() {
             match output {
                 MemberOutput::Send(bytes) => out.push(bytes),
@@ -253,7 +280,11 @@ async fn attend(stream: TcpStream, mut member: Member, ends: &mut Ends) -> Fate 
                 // The end of the connection is read as well, and says more.
                 _ => return Fate::Lost(TAKES_NOTHING.into(), true),
             },
-            Some(word) = ends.words.recv() => member.handle(clock::now(), input(&word)),
+            // Words keep their order: what follows a file waits for it.
+            Some(word) = ends.words.recv(), if outgoing.is_none() => match word {
+                Word::File(name, bytes) => outgoing = Some(Outgoing { name, bytes, at: 0 }),
+                word => member.handle(clock::now(), input(&word)),
+            },
             () = tokio::time::sleep_until(clock::tokio_deadline(wake)) => {
                 let now = clock::now();
                 if out.gives_up().is_some_and(|at| at <= now) {
@@ -283,5 +314,139 @@ fn input(word: &Word) -> MemberInput<'_> {
         Word::Delivered => MemberInput::Delivered,
         Word::Parted => MemberInput::Parted,
         Word::Failed(why) => MemberInput::Failed(why.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::path::PathBuf;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::rendezvous::{FILES, Hello, Purpose, RunSecret};
+    use crate::run::together::{Rendezvous, join};
+    use crate::values::HostPort;
+
+    fn rendezvous(port: u16, wait: Duration) -> (Rendezvous, std::sync::mpsc::Receiver<String>) {
+        let (to, hints) = std::sync::mpsc::channel();
+        let hello = Hello {
+            index: 0,
+            count: 2,
+            version: "1".into(),
+            scenario: String::new(),
+            host: String::new(),
+            purpose: Purpose::Run,
+        };
+        let rendezvous = Rendezvous {
+            at: format!("127.0.0.1:{port}").parse::<HostPort>().unwrap(),
+            hello,
+            secret: RunSecret::new("a key of this test alone").unwrap(),
+            wait,
+            folder: PathBuf::new(),
+            watch: None,
+            hint: Box::new(move |text| drop(to.send(text.into()))),
+        };
+        (rendezvous, hints)
+    }
+
+    #[tokio::test]
+    async fn a_shard_that_is_pushed_out_knocks_again_and_says_so_once() {
+        let full = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let (rendezvous, hints) = rendezvous(full.local_addr().unwrap().port(), Duration::from_secs(60));
+        let joining = tokio::spawn(join(rendezvous));
+        for _ in 0..3 {
+            // Closed as a desk closes the oldest of too many strangers.
+            drop(full.accept().await.unwrap());
+        }
+        // The rendezvous' owner has gone: this shard takes its place.
+        drop(full);
+        let link = joining.await.unwrap().unwrap();
+        assert!(link.place.is_some());
+        let said: Vec<String> = hints.try_iter().collect();
+        assert!(said.len() == 1 && said[0].contains("LOADTEST_KEY"), "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn who_is_never_let_in_gives_up_at_its_deadline_and_what_is_no_rendezvous_at_once() {
+        for (greeting, wait, word) in [
+            (&b""[..], Duration::from_secs(1), "LOADTEST_KEY"),
+            (b"220 a mail server", Duration::from_secs(600), "no rendezvous"),
+        ] {
+            let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+            let (rendezvous, _hints) = rendezvous(other.local_addr().unwrap().port(), wait);
+            let mut joining = tokio::spawn(join(rendezvous));
+            let error = loop {
+                tokio::select! {
+                    joined = &mut joining => break joined.unwrap().err().expect("it is not let in").to_string(),
+                    Ok((mut stream, _)) = other.accept() => {
+                        let _ = stream.write_all(greeting).await;
+                        // Read, so that the greeting is not lost by a reset.
+                        let _ = stream.shutdown().await;
+                        let _ = tokio::time::timeout(Duration::from_millis(200), stream.read(&mut [0; 64])).await;
+                    }
+                }
+            };
+            assert!(error.contains(word), "{error}");
+        }
+    }
+
+    /// A coordinator that does not read for a while: what it says is heard all the same.
+    #[tokio::test]
+    async fn what_comes_is_read_while_a_large_file_goes_out() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let secret = RunSecret::new("a key of this test alone").unwrap();
+        let (rendezvous, _hints) = rendezvous(at.port(), Duration::from_secs(60));
+        let like = Hello { count: 1, ..rendezvous.hello.clone() };
+        let joining = tokio::spawn(join(Rendezvous { hello: like.clone(), ..rendezvous }));
+        let settings = Settings { like, secret, run_id: 7, wait: Duration::from_secs(60) };
+        let mut coordinator = crate::rendezvous::Coordinator::new(settings, clock::now());
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut piece = vec![0; PIECE];
+        use crate::rendezvous::{CoordinatorInput, CoordinatorOutput};
+        coordinator.handle(clock::now(), CoordinatorInput::Opened(0, [1; 32]));
+        let mut joining = Some(joining);
+        let mut link = None;
+        let (mut has_ended, mut is_silent_until) = (false, None);
+        let heard = loop {
+            while let Some(output) = coordinator.poll() {
+                if let CoordinatorOutput::Send(_, bytes) = output {
+                    stream.write_all(&bytes).await.unwrap();
+                }
+            }
+            if link.is_none() && joining.as_ref().is_some_and(|joining| joining.is_finished()) {
+                link = Some(joining.take().unwrap().await.unwrap().unwrap());
+                link.as_ref().unwrap().when_ready()();
+            }
+            if let Some(link) = &link
+                && link.start.borrow().is_some()
+                && !std::mem::replace(&mut has_ended, true)
+            {
+                link.ended(clock::now());
+                link.file(FILES[0], vec![7; 64 << 20]);
+                // From here on nothing is taken off the connection.
+                is_silent_until = Some(clock::now() + Duration::from_secs(3));
+                coordinator.handle(clock::now(), CoordinatorInput::End(HowToEnd::Soon, "enough".into()));
+                continue;
+            }
+            let silent = is_silent_until.is_some_and(|until| clock::now() < until);
+            if is_silent_until.is_some() {
+                let link = link.as_ref().unwrap();
+                let is_heard = link.wish.borrow().0 == Stop::Soon;
+                if is_heard || !silent {
+                    break is_heard;
+                }
+            }
+            tokio::select! {
+                read = stream.read(&mut piece), if !silent => {
+                    let read = read.unwrap();
+                    coordinator.handle(clock::now(), CoordinatorInput::Bytes(0, &piece[..read]));
+                }
+                () = tokio::time::sleep(Duration::from_millis(20)) => {}
+            }
+        };
+        assert!(heard, "the wish is heard before the file is through");
     }
 }
