@@ -104,9 +104,10 @@ impl Joining<'_> {
             link = join(rendezvous) => link?,
             _ = interrupt.wait_for(|stop| *stop != Stop::No) => return Ok(None),
         };
-        if link.place.is_some() {
-            display.remark(&format!("this process coordinates all {count} shards"));
-        }
+        display.remark(&match link.place {
+            Some(_) => format!("this process coordinates all {count} shards"),
+            None => "taken in by the coordinator".to_string(),
+        });
         Ok(Some(link))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -218,12 +218,72 @@ fn a_killed_shard_ends_the_others_named_and_inconclusive() {
 }
 
 #[test]
-fn a_gate_that_is_broken_over_all_fails_in_every_shard() {
-    let drivers =
-        Drivers::new(2, &["load.calls=4", "load.duration=2s", "gates.require=[\"calls.attempts > 4\"]"]);
+fn a_gate_that_is_broken_over_all_ends_every_shard_early_and_a_merge_says_the_same() {
+    let drivers = Drivers::new(
+        2,
+        &[
+            "load.calls=4",
+            "load.duration=10m",
+            "impair.out.loss=30%",
+            "gates.abort_on_fail=true",
+            "gates.abort_after=1s",
+            "gates.require=[\"loss.ratio < 5%\"]",
+        ],
+    );
     let processes = (0..2).map(|index| drivers.start(index)).collect();
     drivers.all_end_with(processes, 10);
+    let whole = drivers.coordinator();
+    let early = |folder: &Path| json(&folder.join("environment.json"))["ended_early"].clone();
+    assert_eq!(early(&whole)["gate"], "loss.ratio < 5%");
+    let shares = (0..2).map(|index| whole.join("shards").join(index.to_string()));
+    let again = drivers.place.path("again");
+    let mut merge = drivers.place.program();
+    merge.arg("merge").args(shares).arg("--out").arg(&again).args(["--report", "csv,json"]);
+    ends_with(&mut merge, 10);
+    assert_eq!(early(&again), early(&whole));
     drivers.asterisk.stop();
+}
+
+#[test]
+fn an_interrupt_while_one_looks_at_the_target_ends_the_other_at_once() {
+    let drivers = Drivers::new(2, &["service.mode=external", "service.ready_within=10m"]);
+    let command = |index| {
+        let mut command = drivers.common(index);
+        command.args(["--wait", "10m", "--rendezvous", &format!("127.0.0.1:{}", drivers.port)]);
+        drivers.spawn(index, command)
+    };
+    let processes: Vec<_> = (0..2).map(command).collect();
+    let joined = |index| ["coordinates", "taken in"].iter().any(|word| drivers.said(index).contains(word));
+    assert!(comes_to_be(|| (0..2).all(joined)), "{}", drivers.said(1));
+    let other = (0..2).find(|index| drivers.said(*index).contains("taken in")).expect("one is");
+    processes[other as usize].signal(Signal::SIGINT);
+    for (index, mut process) in (0..).zip(processes) {
+        let code = if index == other { 130 } else { 12 };
+        assert_eq!(process.wait().expect("it ends").code(), Some(code), "{}", drivers.said(index));
+        assert!(
+            drivers.said(index).contains(&format!("shard {other} was interrupted")),
+            "{}",
+            drivers.said(index)
+        );
+        assert!(!drivers.out(index).exists(), "no call was placed");
+    }
+    drivers.asterisk.stop();
+}
+
+#[test]
+fn nothing_is_sent_long_before_an_instant_that_all_start_at() {
+    let place = Place::new();
+    let target = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    target.set_nonblocking(true).expect("set");
+    let sip = format!("asterisk.sip={}", target.local_addr().expect("bound"));
+    let set = ["asterisk.mode=external", &sip, "service.mode=none", "sip.register=true", "sip.from=caller"];
+    let mut command = place.run("smoke", &set);
+    command.args(["--shard", "0/2", "--start-at", "2100-01-01T00:00:00Z"]);
+    let mut early = start_until(&mut command, "nothing is sent for");
+    early.signal(Signal::SIGINT);
+    assert_eq!(early.wait().expect("it ends").code(), Some(130));
+    assert!(target.recv_from(&mut [0; 4096]).is_err(), "it has sent something");
+    assert!(!place.out().exists());
 }
 
 #[test]
