@@ -6,19 +6,24 @@ use tokio::sync::watch;
 
 use super::compare::{Question, answer};
 use super::deliver::{Delivery, DeliveryOptions};
+use super::fleet::{Fleet, Player, Scratch, say_nothing_made};
+use super::meeting::Meeting;
 use super::progress::Display;
-use super::run::play;
+use super::run::{bring_up, play};
 use super::{Exit, Failure, interrupt, say};
 use crate::clock;
 use crate::compare::digest::{RunDigest, usual};
 use crate::compare::pairs::{Segment, needed};
 use crate::driver::Stop;
 use crate::metrics::{Definition, SHORTEST_TURN, catalogue};
+use crate::rendezvous::{Purpose, Room, Task};
 use crate::report::Format;
 use crate::run::folder::Claim;
 use crate::run::preflight::survey;
-use crate::run::{Folder, RunError, RunPlan, stored};
+use crate::run::together::{Refusal, share_of};
+use crate::run::{Finished, Folder, RunError, RunPlan, stored};
 use crate::scenario::{MediaMode, Scenario};
+use crate::shard::Shard;
 use crate::values::Span;
 
 #[derive(Debug, clap::Args)]
@@ -53,6 +58,8 @@ pub struct Args {
     segment: Span,
     #[command(flatten)]
     question: Question,
+    #[command(flatten)]
+    meeting: Meeting,
     /// Folder for the runs and the comparison; it must not hold a run yet
     /// [default: reports/ab-<name>-<UTC time>].
     #[arg(long, value_name = "DIR")]
@@ -79,29 +86,86 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let [base, new] = sides.each_ref().map(|side| side.plan.scenario());
     same_load(base, new)?;
     enough(&args, base)?;
+    let shard = args.meeting.wanted()?;
     for scenario in [base, new] {
-        survey(scenario)?.clear()?;
+        survey(&share_of(scenario, shard.unwrap_or(Shard::ONLY)))?.clear()?;
     }
+    if let Some(shard) = shard {
+        return several(&args, sides, shard).await;
+    }
+    let interrupt = interrupt::listen()?;
+    compared(&args, sides, Runs { interrupt, fleet: None }).await.map(|(exit, _)| exit)
+}
+
+/// Makes the runs, and answers; the exit code, and the answer in words.
+async fn compared(args: &Args, sides: [Side; 2], mut runs: Runs<'_>) -> Result<(Exit, String), Failure> {
     let claim = Claim::Comparison(&["base", "new"]);
-    let folder = Folder::claim(args.out.as_deref(), &format!("ab-{}", base.name), clock::now(), claim)?;
-    let pairs = play_all(&args, &sides, &folder).await;
+    let name = format!("ab-{}", sides[0].plan.scenario().name);
+    let folder = Folder::claim(args.out.as_deref(), &name, clock::now(), claim)?;
+    let pairs = play_all(args, &sides, &folder, &mut runs).await;
     // Without a run in it, it would only keep the name from being used.
     folder.discard();
-    let Some(pairs) = pairs? else { return Ok(Exit::Interrupted) };
+    let pairs = match pairs? {
+        Ok(pairs) => pairs,
+        Err((exit, why)) => return Ok((exit, why)),
+    };
     let exit = answer(sides.map(|side| side.words), pairs, &args.question, Some(&folder))?;
     if !args.quiet {
         say::out(format_args!("runs and comparison: {}", folder.path().display()));
     }
-    Ok(exit)
+    Ok((exit, said(exit).into()))
 }
 
-/// Makes the runs of all pairs; `None` when the user interrupts them.
+/// The answer for those who have no table of it.
+fn said(exit: Exit) -> &'static str {
+    match exit {
+        Exit::Pass => "B is not slower than A",
+        Exit::Regressed => "B is slower than A",
+        _ => "nothing can be said of B and A",
+    }
+}
+
+/// Makes this driver's part of the runs: chooses them and answers, or plays what it is told.
+async fn several(args: &Args, sides: [Side; 2], shard: Shard) -> Result<Exit, Failure> {
+    sides.iter().try_for_each(|side| Refusal::look(side.plan.scenario(), shard))?;
+    let Some(meet) = args.meeting.meet()? else { return Err(Failure::usage("--rendezvous is missing")) };
+    let interrupt = interrupt::listen()?;
+    let (who, scenarios) = ((Purpose::Ab, shard), sides.each_ref().map(|side| &side.plan.resolved));
+    let joined = Fleet::join(&meet, who, &scenarios, interrupt.clone(), args.quiet).await?;
+    let Some(mut fleet) = joined else {
+        say::err("interrupted before the first call; nothing is kept");
+        return Ok(Exit::Interrupted);
+    };
+    if fleet.coordinates() {
+        let judged = match fleet.prepare(Room::default()).await {
+            Some(_) => compared(args, sides, Runs { interrupt, fleet: Some(&mut fleet) }).await,
+            None => Ok(say_nothing_made(fleet.cause())),
+        };
+        fleet.judge(&judged);
+        return judged.map(|(exit, _)| exit);
+    }
+    fleet.prepared(Room::default());
+    let plan = |task: &Task| {
+        let Task::Side { is_new } = task else { return None };
+        let side = &sides[usize::from(*is_new)];
+        Some((side.plan.clone(), format!("{}  {}", side.letter, side.words)))
+    };
+    Player { fleet, scratch: Scratch::new()?, testbed: None, plan: &plan }.attend().await
+}
+
+/// Means by which runs are made: this driver alone, or all of several.
+struct Runs<'f> {
+    interrupt: watch::Receiver<Stop>,
+    fleet: Option<&'f mut Fleet>,
+}
+
+/// Makes the runs of all pairs; `Err` within, with the exit code and the reason, when they are ended.
 async fn play_all(
     args: &Args,
     sides: &[Side; 2],
     folder: &Folder,
-) -> Result<Option<Vec<(RunDigest, RunDigest)>>, Failure> {
-    let interrupt = interrupt::listen()?;
+    runs: &mut Runs<'_>,
+) -> Result<Result<Vec<(RunDigest, RunDigest)>, (Exit, String)>, Failure> {
     let metrics = metrics(args, sides[0].plan.scenario());
     let mut pairs = Vec::with_capacity(args.pairs as usize);
     for n in 1..=args.pairs {
@@ -111,9 +175,9 @@ async fn play_all(
         for which in order {
             let side = &sides[which];
             let out = folder.path().join(side.folder).join(format!("{n:02}"));
-            let Some(digest) = segment(&side.plan, &out, interrupt.clone()).await? else {
-                say::err(interrupted(pairs.len(), args.pairs, folder.path()));
-                return Ok(None);
+            let title = format!("pair {n:>2} of {}  {}", args.pairs, side.letter);
+            let Some(digest) = segment(side, &out, runs, (&title, args.quiet)).await? else {
+                return Ok(Err(runs.ended(pairs.len(), args.pairs, folder.path())));
             };
             if !args.quiet {
                 tell(n, args.pairs, side.letter, &metrics, &digest);
@@ -125,7 +189,21 @@ async fn play_all(
         }
         enough_left(args, metrics.len(), &pairs)?;
     }
-    Ok(Some(pairs))
+    Ok(Ok(pairs))
+}
+
+impl Runs<'_> {
+    /// Says why there is no further run; the exit code of that, and the reason for the others.
+    fn ended(&self, pairs: usize, of: u32, folder: &Path) -> (Exit, String) {
+        let told = interrupted(pairs, of, folder);
+        let Some(cause) = self.fleet.as_ref().and_then(|fleet| fleet.cause()) else {
+            say::err(&told);
+            return (Exit::Interrupted, told);
+        };
+        let why = format!("{}: {told}", cause.why());
+        say::err(&why);
+        (cause.exit(), cause.why().into())
+    }
 }
 
 fn interrupted(pairs: usize, of: u32, folder: &Path) -> String {
@@ -229,16 +307,30 @@ fn enough_left(args: &Args, metrics: usize, pairs: &[(RunDigest, RunDigest)]) ->
     }
 }
 
-/// Makes one run and stores it; `None` when the user interrupts it. A run that breaks is stored as well, and its
-/// pair left out.
+/// Makes one run and stores it; `None` when it is ended. A run that breaks is stored as well, and its pair left out.
 async fn segment(
-    plan: &RunPlan,
+    side: &Side,
     out: &Path,
-    interrupt: watch::Receiver<Stop>,
+    runs: &mut Runs<'_>,
+    (title, quiet): (&str, bool),
 ) -> Result<Option<RunDigest>, Failure> {
+    let plan = &side.plan;
     let folder = plan.folder(Some(out))?;
-    let display = &Display::nothing();
-    let Some(finished) = play(plan, &folder, interrupt, display).await? else { return Ok(None) };
+    let alone = Display::nothing();
+    let (finished, display) = match &mut runs.fleet {
+        None => (play(plan, &folder, runs.interrupt.clone(), &alone).await?, &alone),
+        Some(fleet) => {
+            let display = Display::of_many(quiet, plan.scenario(), title);
+            let task = Task::Side { is_new: side.letter == 'B' };
+            let finished = anew(fleet, task, plan, (&folder, &display)).await;
+            display.finish();
+            if !matches!(finished, Ok(Some(_))) {
+                folder.discard();
+            }
+            (finished?, &alone)
+        }
+    };
+    let Some(finished) = finished else { return Ok(None) };
     let options = DeliveryOptions {
         report: vec![Format::Csv, Format::Json],
         baseline: None,
@@ -254,8 +346,25 @@ async fn segment(
         display,
     };
     delivery.write()?;
-    let interrupted = finished.summary.environment.interrupted;
+    let has_ended = runs.fleet.as_ref().is_some_and(|fleet| fleet.cause().is_some());
+    let interrupted = finished.summary.environment.interrupted || has_ended;
     Ok(if interrupted { None } else { Some(stored::digest(out)?) })
+}
+
+/// Makes a run of all drivers, for which this one looks at the target anew.
+async fn anew(
+    fleet: &mut Fleet,
+    task: Task,
+    plan: &RunPlan,
+    to: (&Folder, &Display),
+) -> Result<Option<Finished>, Failure> {
+    let Some(mut testbed) = bring_up(plan, to.0, &mut fleet.ending()).await? else {
+        fleet.part(task).await;
+        return Ok(None);
+    };
+    let finished = fleet.play(task, plan, &mut testbed, to).await;
+    let broken = testbed.down().await;
+    finished?.map(|finished| Ok(finished.broken_since(plan, broken)?)).transpose()
 }
 
 fn tell(n: u32, of: u32, letter: char, metrics: &[&str], run: &RunDigest) {

@@ -82,6 +82,11 @@ impl Failure {
         self.exit == Exit::Usage
     }
 
+    /// Its exit code.
+    pub fn exit(&self) -> Exit {
+        self.exit
+    }
+
     /// Adds the folder of the logs that may say more.
     pub fn with_logs(self, logs: Option<PathBuf>) -> Self {
         let Some(logs) = logs else { return self };

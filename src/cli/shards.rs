@@ -2,50 +2,38 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
 use super::deliver::{Delivery, DeliveryOptions};
 use super::live::LiveServer;
+use super::meeting::{Joining, Meet, Meeting};
 use super::progress::Display;
 use super::run::{announce, bring_up};
+use super::share::{Totalled, called_off, merged, send, tell, write};
 use super::{Exit, Failure, interrupt, say};
+use crate::clock;
 use crate::driver::{DriverError, Stop};
-use crate::files::Dir;
 use crate::gate::{Watch, doubt};
-use crate::rendezvous::FILES;
-use crate::report::Format;
 use crate::run::environment::beforehand;
 use crate::run::folder::SHARDS;
 use crate::run::options_probe::ask_before;
 use crate::run::preflight::survey;
-use crate::run::together::merged::Shares;
-use crate::run::together::{
-    Gathered, KEY, Link, Place, Refusal, Rendezvous, RunShard, StartAt, hello, join, secret, share_of,
-};
-use crate::run::{Finished, Folder, Observer, Part, RunError, RunPlan, conclude, execute_part};
-use crate::shard::{Identified, Shard, identify};
-use crate::values::{HostPort, Span};
-
-/// Largest file of a share.
-const MOST_BYTES: u64 = 1 << 30;
+use crate::run::together::{Gathered, Link, Place, Refusal, RunShard, StartAt, hello, share_of};
+use crate::run::{Finished, Folder, Observer, Part, RunError, RunPlan, execute_part};
+use crate::shard::Shard;
+use crate::stamp::Stamp;
+use crate::values::Span;
 
 /// Options of a run that several drivers make.
 #[derive(Debug, clap::Args)]
 pub struct ShardOptions {
-    /// Place the share of one driver of several: shard I, from 0, of N [default: what the engine says, as LOADTEST_SHARD and
-    /// LOADTEST_SHARDS, or SLURM_PROCID and SLURM_NTASKS].
-    #[arg(long, value_name = "I/N")]
-    shard: Option<Shard>,
-    /// Where the drivers meet: the one that owns HOST coordinates and has the report. All need the same LOADTEST_KEY.
-    #[arg(long, value_name = "HOST:PORT", env = "LOADTEST_RENDEZVOUS", conflicts_with = "start_at")]
-    rendezvous: Option<HostPort>,
-    /// Longest wait at the rendezvous for the other drivers, and then for all to be ready.
-    #[arg(long, value_name = "TIME", default_value = "2m", requires = "rendezvous")]
-    wait: Span,
+    #[command(flatten)]
+    meeting: Meeting,
     /// Start at this instant, with drivers that have no network between them and clocks that agree; `loadtest merge` makes
     /// the report. UTC as in 2026-11-27T14:00:00Z, or seconds since 1970.
-    #[arg(long, value_name = "TIME", env = "LOADTEST_START_AT")]
+    #[arg(long, value_name = "TIME", env = "LOADTEST_START_AT", conflicts_with = "rendezvous")]
     start_at: Option<StartAt>,
 }
 
@@ -55,21 +43,14 @@ impl ShardOptions {
     /// # Errors
     /// Nobody says which, or where all meet.
     pub fn wanted(&self) -> Result<Option<Shard>, Failure> {
-        let (has_way, has_shard) =
-            (self.rendezvous.is_some() || self.start_at.is_some(), self.shard.is_some());
-        if !has_way && has_shard {
+        let has_way = self.meeting.rendezvous.is_some() || self.start_at.is_some();
+        if !has_way && self.meeting.shard.is_some() {
             return Err(Failure::usage(
                 "--shard places a share of a run: say where its drivers meet with --rendezvous HOST:PORT, or when they start \
                  with --start-at TIME",
             ));
         }
-        if !has_way {
-            return Ok(None);
-        }
-        let variable = |name: &'static str| std::env::var(name).ok();
-        let Identified { shard, .. } =
-            identify(self.shard, variable).map_err(|error| Failure::usage(error.to_string()))?;
-        Ok(Some(shard))
+        has_way.then(|| self.meeting.identified()).transpose()
     }
 }
 
@@ -81,23 +62,29 @@ pub async fn run(
     (out, options, live): (Option<&Path>, &DeliveryOptions, Option<SocketAddr>),
 ) -> Result<Exit, Failure> {
     Refusal::look(plan.scenario(), shard)?;
-    let key = shards.rendezvous.is_some().then(|| secret(std::env::var(KEY).ok())).transpose()?;
-    if shards.start_at.is_some_and(|at| at.0 <= crate::clock::now()) {
+    let meet = shards.meeting.meet()?;
+    if shards.start_at.is_some_and(|at| at.0 <= clock::now()) {
         return Err(Failure::usage("--start-at is over: give all drivers an instant that they can keep"));
     }
     let mut warnings = survey(&share_of(plan.scenario(), shard))?.clear()?;
+    let mut interrupt = interrupt::listen()?;
+    if let Some(at) = shards.start_at
+        && !slept_until(before(at, &plan, shard), options.quiet, &mut interrupt).await
+    {
+        say::err("interrupted before the first call; no report");
+        return Ok(Exit::Interrupted);
+    }
     warnings.extend(ask_before(&plan).await?);
     warnings.extend(plan.granted.warnings());
     let plan = plan.hold_against(options.baseline()?)?;
-    let interrupt = interrupt::listen()?;
     let live = LiveServer::wanted(live, &plan).await?;
     let display = Display::new(options.quiet, plan.scenario()).with_live(live);
     let driver = ShardRun { plan: &plan, shard, options, display: &display };
-    match (shards.rendezvous.as_ref().zip(key), shards.start_at) {
-        (Some((at, secret)), _) => {
+    match (meet, shards.start_at) {
+        (Some(meet), _) => {
             let folder = plan.folder(out)?;
             announce(plan.scenario(), &warnings, &display);
-            let joined = driver.join(at, secret, shards.wait, (&folder, interrupt.clone())).await;
+            let joined = driver.join(&meet, &folder, interrupt.clone()).await;
             let link = joined.inspect_err(|_| folder.discard())?;
             let Some(link) = link else { return Ok(Exit::Interrupted) };
             driver.linked(link, &folder, interrupt).await
@@ -108,6 +95,33 @@ pub async fn run(
             driver.alone(at, &folder, interrupt).await
         }
         (None, None) => Err(Failure::usage("--rendezvous or --start-at is missing")),
+    }
+}
+
+/// Time before `--start-at` in which a target is asked and looked at.
+const LOOKS: Duration = Duration::from_secs(8);
+
+/// The time at which a share that starts at `at` begins with what the far end sees: not long before, for it is to see
+/// nothing but the run, and registrations are not to expire.
+fn before(at: StartAt, plan: &RunPlan, shard: Shard) -> Stamp {
+    let sip = &plan.scenario().sip;
+    let accounts = plan.accounts.as_ref().map_or(1, |accounts| accounts.all().len());
+    let own = shard.share(accounts as u32).max(1);
+    // The rate is that of all shards together.
+    let each = f64::from(shard.count) / sip.register_rate.0.max(f64::MIN_POSITIVE);
+    let registering = if sip.register { f64::from(own) * each } else { 0.0 };
+    at.0 - LOOKS - Duration::try_from_secs_f64(registering).unwrap_or_default()
+}
+
+/// Waits; false when the user interrupts that.
+async fn slept_until(at: Stamp, quiet: bool, interrupt: &mut watch::Receiver<Stop>) -> bool {
+    let left = at.since(clock::now()).as_secs();
+    if left > 0 && !quiet {
+        say::err(format_args!("nothing is sent for {} yet", Span(Duration::from_secs(left))));
+    }
+    tokio::select! {
+        () = tokio::time::sleep_until(clock::tokio_deadline(at)) => true,
+        _ = interrupt.wait_for(|stop| *stop != Stop::No) => false,
     }
 }
 
@@ -123,41 +137,38 @@ impl ShardRun<'_> {
     /// Joins the others; `None` when the user interrupts that.
     async fn join(
         &self,
-        at: &HostPort,
-        secret: crate::rendezvous::RunSecret,
-        wait: Span,
-        (folder, mut interrupt): (&Folder, watch::Receiver<Stop>),
+        meet: &Meet<'_>,
+        folder: &Folder,
+        mut interrupt: watch::Receiver<Stop>,
     ) -> Result<Option<Link>, Failure> {
         let gates = &self.plan.scenario().gates;
-        let host = beforehand(&self.plan.resolved).host;
-        let rendezvous = Rendezvous {
-            at: at.clone(),
-            hello: hello(&self.plan.resolved, self.shard, &host),
-            secret,
-            wait: wait.0,
+        let joining = Joining {
+            meet,
+            hello: hello(&self.plan.resolved, self.shard, &beforehand(&self.plan.resolved).host),
             folder: folder.path().join(SHARDS),
             watch: gates.abort_on_fail.then(|| Watch::new(&self.plan.enders, gates.abort_after.0)),
+            display: self.display,
+            quiet: self.options.quiet,
         };
-        self.display.remark(&format!("shard {}: waiting for the others at {at}, up to {wait}", self.shard));
-        let link = tokio::select! {
-            link = join(rendezvous) => link?,
-            _ = interrupt.wait_for(|stop| *stop != Stop::No) => {
+        let link = joining.join(&mut interrupt).await?;
+        match &link {
+            Some(link) => self.tell_live(link),
+            None => {
                 folder.discard();
                 self.display.finish();
                 say::err("interrupted before the first call; no report");
-                return Ok(None);
-            }
-        };
-        if let Some(live) = self.display.live().filter(|_| !self.shard.is_only()) {
-            match &link.place {
-                Some(place) => live.tell_of_all(place.beats.clone()),
-                None => live.tell_of_share(self.shard.index),
             }
         }
-        if link.place.is_some() {
-            self.display.remark(&format!("this process coordinates all {} shards", self.shard.count));
+        Ok(link)
+    }
+
+    /// Has `--live` tell of this share, or where this process coordinates, of all.
+    fn tell_live(&self, link: &Link) {
+        let Some(live) = self.display.live().filter(|_| !self.shard.is_only()) else { return };
+        match &link.place {
+            Some(place) => live.tell_of_all(place.beats.clone()),
+            None => live.tell_of_share(self.shard.index),
         }
-        Ok(Some(link))
     }
 
     /// Plays the share in touch with the others, and ends with the verdict of all.
@@ -172,11 +183,12 @@ impl ShardRun<'_> {
         let shown = Totalled { display: self.display, totals: link.totals.clone() };
         let played = self.play(folder, interrupt.clone(), &shown, Part::Linked(of, &mut link)).await;
         let coordinates = link.place.is_some();
+        let played_nothing = played.as_ref().is_err_and(is_called_off);
         let broken = match played {
             Ok(share) => self.hand_over(&share, folder, &link, coordinates).err(),
             Err(failure) if is_called_off(&failure) => {
                 // Where the others have begun meanwhile, they are not to wait for this one.
-                link.failed("it was ended before its first call".into());
+                link.parted();
                 None
             }
             Err(failure) => Some(failure.0),
@@ -184,16 +196,22 @@ impl ShardRun<'_> {
         if let Some(broken) = &broken {
             link.failed(broken.to_string());
         }
+        // The others end inconclusive for want of this one.
+        let ended_it = played_nothing && *interrupt.borrow() != Stop::No;
         let exit = match link.place.take() {
             Some(place) => self.judge_all(place, folder, &mut interrupt).await,
             None => self.await_verdict(&link, &mut interrupt).await,
         };
-        if coordinates {
+        if played_nothing && !coordinates {
+            folder.discard();
+        }
+        if coordinates && *interrupt.borrow() != Stop::Now {
             // All are to hear of the verdict.
             link.close();
         }
         match broken {
             Some(broken) => Err(broken),
+            None if ended_it && exit.is_ok() => Ok(Exit::Interrupted),
             None => exit,
         }
     }
@@ -205,9 +223,16 @@ impl ShardRun<'_> {
         observer: &dyn Observer,
         part: Part<'_>,
     ) -> Result<Finished, Broken> {
-        let up =
-            bring_up(self.plan, folder, &mut interrupt).await.map_err(|failure| Broken(failure, false))?;
-        let Some(mut testbed) = up else { return Err(Broken(Failure::broke("interrupted"), true)) };
+        let mut others = part.wishes();
+        let up = tokio::select! {
+            up = bring_up(self.plan, folder, &mut interrupt) => up.map_err(|failure| Broken(failure, false))?,
+            // Nobody is waited for who is not needed any more.
+            (_, why) = others.next() => return Err(Broken(Failure::broke(why), true)),
+        };
+        let Some(mut testbed) = up else {
+            part.interrupted();
+            return Err(Broken(Failure::broke("interrupted"), true));
+        };
         let finished = execute_part(self.plan, &mut testbed, interrupt, observer, part).await;
         let broken = testbed.down().await;
         let finished = finished.and_then(|finished| finished.broken_since(self.plan, broken));
@@ -215,14 +240,6 @@ impl ShardRun<'_> {
             let is_called_off = matches!(error, RunError::Driver(DriverError::CalledOff));
             Broken(Failure::from(error), is_called_off)
         })
-    }
-
-    /// Writes the share into its folder.
-    fn write(&self, share: &Finished, folder: &Folder) -> Result<(), Failure> {
-        folder.write("scenario.toml", self.plan.resolved.to_toml().as_bytes())?;
-        let options = DeliveryOptions::files(&[Format::Csv]);
-        let (resolved, display) = (&self.plan.resolved, self.display);
-        Delivery { resolved, finished: share, folder, options: &options, display, source: None }.write()
     }
 
     /// Writes the share, and sends it to the coordinator unless that is this process.
@@ -235,14 +252,10 @@ impl ShardRun<'_> {
     ) -> Result<(), Failure> {
         if coordinates {
             let own = folder.path().join(SHARDS).join(self.shard.index.to_string());
-            self.write(share, &Folder::open(&own)?)?;
+            write(self.plan, share, &Folder::open(&own)?, self.display)?;
         } else {
-            self.write(share, folder)?;
-            let dir = Dir::open(folder.path()).map_err(|error| Failure::broke(error.to_string()))?;
-            for name in FILES.into_iter().filter(|name| dir.has(name)) {
-                let unread = |error| RunError::unreadable(&folder.path().join(name), error, "");
-                link.file(name, dir.read(name, MOST_BYTES).map_err(unread)?);
-            }
+            write(self.plan, share, folder, self.display)?;
+            send(folder, link)?;
         }
         link.delivered();
         Ok(())
@@ -251,13 +264,13 @@ impl ShardRun<'_> {
     /// Merges all shares and judges the run; all shards hear of it.
     async fn judge_all(
         &self,
-        place: Place,
+        mut place: Place,
         folder: &Folder,
         interrupt: &mut watch::Receiver<Stop>,
     ) -> Result<Exit, Failure> {
         self.display.stage("waiting for the other shards' records");
         let gathered = tokio::select! {
-            gathered = place.gathered => gathered.unwrap_or_default(),
+            gathered = &mut place.gathered => gathered.unwrap_or_default(),
             _ = interrupt.wait_for(|stop| *stop == Stop::Now) => return Ok(Exit::Interrupted),
         };
         let judged = match gathered.start {
@@ -274,20 +287,13 @@ impl ShardRun<'_> {
             Ok((exit, text)) => (*exit as u8, text.clone()),
             Err(failure) => (Exit::Broke as u8, failure.to_string()),
         };
-        let _ = place.verdict.send(told);
+        place.judge(told.0, told.1);
         judged.map(|(exit, _)| exit)
     }
 
     fn merge(&self, gathered: &Gathered, folder: &Folder) -> Result<(Exit, String), Failure> {
         let plan = self.plan;
-        let delivered = |index: u32| {
-            let is_there = gathered.roll.get(index as usize).is_some_and(|shard| shard.absence.is_none());
-            is_there.then(|| folder.path().join(SHARDS).join(index.to_string()))
-        };
-        let folders: Vec<_> = (0..self.shard.count).filter_map(delivered).collect();
-        let shares = Shares::read(folders.iter().map(|path| path.as_path()), &plan.scenario().limits)?;
-        let run = shares.merge(&plan.resolved, self.shard.count, Some(gathered));
-        let finished = conclude(plan, run, Vec::new())?;
+        let finished = merged(plan, gathered, folder)?;
         let (resolved, options, display) = (&plan.resolved, self.options, self.display);
         let exit =
             Delivery { resolved, finished: &finished, folder, options, display, source: None }.deliver()?;
@@ -311,21 +317,7 @@ impl ShardRun<'_> {
             _ = interrupt.wait_for(|stop| *stop == Stop::Now) => return Ok(Exit::Interrupted),
         };
         self.display.finish();
-        match judged {
-            Some(Ok((exit, text))) => {
-                if !self.options.quiet {
-                    say::err(text);
-                }
-                Ok(Exit::of(exit))
-            }
-            Some(Err(why)) => {
-                say::err(format_args!(
-                    "inconclusive: the coordinator was lost ({why}); `loadtest merge` can join the shares that are there"
-                ));
-                Ok(Exit::Inconclusive)
-            }
-            None => Ok(Exit::Inconclusive),
-        }
+        Ok(judged.map_or(Exit::Inconclusive, |judged| tell(judged, self.options.quiet)))
     }
 
     /// Plays the share at an instant, without word from the others.
@@ -349,7 +341,7 @@ impl ShardRun<'_> {
             }
             Err(Broken(failure, false)) => return Err(failure),
         };
-        let written = self.write(&share, folder);
+        let written = write(self.plan, &share, folder, self.display);
         self.display.finish();
         written?;
         let environment = &share.summary.environment;
@@ -376,41 +368,4 @@ struct Broken(Failure, bool);
 
 fn is_called_off(broken: &Broken) -> bool {
     broken.1
-}
-
-/// The reasons for which there was no run.
-fn called_off(gathered: &Gathered) -> String {
-    let missing = (0..).zip(&gathered.roll).filter_map(|(index, shard): (u32, _)| {
-        let absence = shard.absence.as_ref()?;
-        let at = if shard.host.is_empty() { String::new() } else { format!(" ({})", shard.host) };
-        Some(format!("shard {index}{at} {absence}"))
-    });
-    let missing: Vec<_> = missing.collect();
-    if missing.is_empty() { "the run was called off".into() } else { missing.join("; ") }
-}
-
-/// Shows the counts of all beside this driver's own.
-struct Totalled<'a> {
-    display: &'a Display,
-    totals: watch::Receiver<crate::rendezvous::Totals>,
-}
-
-impl Observer for Totalled<'_> {
-    fn progress(&self, progress: &crate::driver::Progress<'_>) {
-        let all = *self.totals.borrow();
-        if all.shards > 0 {
-            let failed = if all.failed > 0 { format!(", {} failed", all.failed) } else { String::new() };
-            let (shards, up, placed) = (all.shards, all.calls_up, all.attempts);
-            self.display.note(format!("all {shards} shards: {up} up, {placed} placed{failed}"));
-        }
-        self.display.progress(progress);
-    }
-
-    fn remark(&self, text: &str) {
-        self.display.remark(text);
-    }
-
-    fn stage(&self, text: &str) {
-        Display::stage(self.display, text);
-    }
 }

@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::EndedEarly;
+
 /// The share of a run that one driver has made: in its own folder.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ShareRecord {
     /// Number of the shard, from 0.
@@ -18,6 +20,9 @@ pub struct ShareRecord {
     pub planned_ns: u64,
     /// Time at which this one was about to place its first call.
     pub started_ns: u64,
+    /// Gate over all shards for which the coordinator has ended the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_early: Option<EndedEarly>,
 }
 
 /// One shard in the run that was merged.

@@ -2,9 +2,11 @@
 
 use std::collections::VecDeque;
 
-use super::message::{Beat, Bytes, CHUNK, FromCoordinator, FromShard, Hello, HowToEnd, Totals, cut};
+use super::message::{Beat, Bytes, CHUNK, FromCoordinator, FromShard, Hello, HowToEnd, Totals, cut, tidy};
 use super::seal::{Channel, GREETING, Nonce, RunSecret};
+use super::task::{Room, Task};
 use super::{HELLO_WITHIN, LOST_AFTER, VERDICT_WITHIN};
+use crate::record::EndedEarly;
 use crate::stamp::Stamp;
 
 /// Inputs of [`Member`].
@@ -14,6 +16,8 @@ pub enum MemberInput<'a> {
     Bytes(&'a [u8]),
     /// The coordinator has closed the connection.
     Closed,
+    /// Everything is there for the first of many runs.
+    Prepared(Room),
     /// Everything is there for the first call.
     Ready,
     /// Live figures.
@@ -26,6 +30,8 @@ pub enum MemberInput<'a> {
     File(&'a str, &'a [u8]),
     /// All files are handed over.
     Delivered,
+    /// The shard was ended before its first call, by whoever ended all.
+    Parted,
     /// The shard cannot go on.
     Failed(String),
 }
@@ -37,12 +43,16 @@ pub enum MemberOutput {
     Send(Vec<u8>),
     /// The shard takes part in the run of this name.
     Welcome(u32),
+    /// The next of many runs has this name and this task.
+    Next(u32, Task),
     /// Second 0 begins then.
     Start(Stamp),
     /// The ramp of stage number `.0` is over then.
     RampOver(u32, Stamp),
     /// Counts of all shards.
     Totals(Totals),
+    /// A gate over all ends the run; [`MemberOutput::End`] follows.
+    EndsEarly(EndedEarly),
     /// The run is to end.
     End(HowToEnd, String),
     /// The verdict: exit code, and lines.
@@ -64,6 +74,7 @@ pub struct Member {
     is_welcome: bool,
     has_delivered: bool,
     is_over: bool,
+    is_elsewhere: bool,
     opened_at: Stamp,
     heard_at: Stamp,
     outputs: VecDeque<MemberOutput>,
@@ -81,6 +92,7 @@ impl Member {
             is_welcome: false,
             has_delivered: false,
             is_over: false,
+            is_elsewhere: false,
             opened_at: now,
             heard_at: now,
             outputs: VecDeque::new(),
@@ -95,6 +107,7 @@ impl Member {
         match input {
             MemberInput::Bytes(bytes) => self.bytes(now, bytes),
             MemberInput::Closed => self.lost("its connection ended"),
+            MemberInput::Prepared(room) => self.tell(&FromShard::Prepared(Box::new(room.tidy()))),
             MemberInput::Ready => self.tell(&FromShard::Ready),
             MemberInput::Beat(beat) => self.tell(&FromShard::Beat(Box::new(beat))),
             MemberInput::Interrupted => self.tell(&FromShard::Interrupted),
@@ -110,6 +123,7 @@ impl Member {
                 self.has_delivered = true;
                 self.tell(&FromShard::Delivered);
             }
+            MemberInput::Parted => self.tell(&FromShard::Parted),
             MemberInput::Failed(why) => self.tell(&FromShard::Failed { why: cut(&why) }),
         }
     }
@@ -119,6 +133,11 @@ impl Member {
         if self.poll_timeout().is_some_and(|at| at <= now) {
             self.lost("nothing was heard of it any more");
         }
+    }
+
+    /// True if what was reached is no rendezvous, nor will become one.
+    pub fn is_elsewhere(&self) -> bool {
+        self.is_elsewhere
     }
 
     /// The next output, until there is none.
@@ -131,7 +150,8 @@ impl Member {
         let at = match () {
             () if self.is_over => return None,
             () if !self.is_welcome => self.opened_at + HELLO_WITHIN,
-            () if self.has_delivered => self.heard_at + VERDICT_WITHIN,
+            // Between the runs of many it is heard as during them.
+            () if self.has_delivered && !self.hello.purpose.has_rounds() => self.heard_at + VERDICT_WITHIN,
             () => self.heard_at + LOST_AFTER,
         };
         Some(at)
@@ -157,6 +177,7 @@ impl Member {
         self.early.extend_from_slice(bytes);
         let known = self.early.len().min(GREETING.len());
         if self.early[..known] != GREETING[..known] {
+            self.is_elsewhere = true;
             return self.lost("what listens there is no rendezvous of this version of loadtest");
         }
         let rest = self.early.get(GREETING.len()..).and_then(|rest| rest.split_first_chunk::<32>());
@@ -178,11 +199,19 @@ impl Member {
             FromCoordinator::Ping { number } => {
                 return self.tell(&FromShard::Pong { number, at_ns: now.as_ns() });
             }
+            FromCoordinator::Next { run_id, task } => {
+                if !task.is_sound(self.hello.purpose) {
+                    return self.lost("it sent a task that no coordinator of this command sends");
+                }
+                self.has_delivered = false;
+                MemberOutput::Next(run_id, task)
+            }
             FromCoordinator::Start { at_ns } => MemberOutput::Start(Stamp::from_ns(at_ns)),
             FromCoordinator::RampOver { stage, at_ns } => {
                 MemberOutput::RampOver(stage, Stamp::from_ns(at_ns))
             }
             FromCoordinator::Totals(totals) => MemberOutput::Totals(*totals),
+            FromCoordinator::EndsEarly(early) => MemberOutput::EndsEarly(tidy(*early)),
             FromCoordinator::End { how, why } => MemberOutput::End(how, cut(&why)),
             FromCoordinator::Verdict { exit, text } => {
                 self.over();

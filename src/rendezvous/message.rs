@@ -6,8 +6,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::task::{Purpose, Room, Task};
 use crate::record::stored::DATA;
-use crate::record::{Latencies, Live, Phase, Quantile, Recent, RecentTurns, Suppressed, manifest};
+use crate::record::{
+    EndedEarly, Latencies, Live, Phase, Quantile, Recent, RecentTurns, Suppressed, manifest,
+};
 use crate::values::Ns;
 
 /// Files of a shard's folder that go to the coordinator. Whatever else a shard names is refused.
@@ -47,6 +50,9 @@ pub struct Hello {
     pub scenario: String,
     /// Its machine.
     pub host: String,
+    /// Its command.
+    #[serde(default)]
+    pub purpose: Purpose,
 }
 
 /// A shard's messages.
@@ -59,6 +65,8 @@ pub(super) enum FromShard {
         number: u32,
         at_ns: u64,
     },
+    /// Everything is there for the first of many runs.
+    Prepared(Box<Room>),
     /// Everything is there for the first call.
     Ready,
     Beat(Box<Beat>),
@@ -75,6 +83,8 @@ pub(super) enum FromShard {
     },
     /// All files are through.
     Delivered,
+    /// It was ended with the others, before its first call.
+    Parted,
     /// It cannot go on.
     Failed {
         why: String,
@@ -95,6 +105,11 @@ pub(super) enum FromCoordinator {
     Ping {
         number: u32,
     },
+    /// The next of many runs, and its name in every call and probe.
+    Next {
+        run_id: u32,
+        task: Task,
+    },
     /// Second 0 begins then, by the shard's clock.
     Start {
         at_ns: u64,
@@ -105,6 +120,8 @@ pub(super) enum FromCoordinator {
         at_ns: u64,
     },
     Totals(Box<Totals>),
+    /// A gate over all ends the run; `End` follows.
+    EndsEarly(Box<EndedEarly>),
     End {
         how: HowToEnd,
         why: String,
@@ -124,6 +141,11 @@ pub enum HowToEnd {
     Early,
     /// The run cannot be what was planned.
     Soon,
+}
+
+/// The gate that ends a run, without what acts on a terminal.
+pub(super) fn tidy(early: EndedEarly) -> EndedEarly {
+    EndedEarly { gate: cut(&early.gate), actual: cut(&early.actual), ..early }
 }
 
 /// Live figures of one shard.

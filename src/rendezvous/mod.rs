@@ -5,6 +5,9 @@
 //! run's key: who does not know that key can send nothing that is listened to, read nothing back that it could use again,
 //! and gets no answer but the end of the connection.
 //!
+//! A search and a comparison make run after run over the same connections: each shard first says what its machine carries,
+//! then the coordinator gives one task after another, each of which is a run of its own, and at last the verdict.
+//!
 //! Both sides are state machines of this project's shape: `handle`, then `poll` until empty, `poll_timeout`.
 
 mod coordinator;
@@ -12,6 +15,7 @@ mod member;
 mod message;
 mod roll;
 mod seal;
+mod task;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +24,7 @@ pub use member::{Member, MemberInput, MemberOutput};
 pub use message::{Beat, FILES, Hello, HowToEnd, Lately, Totals, cut};
 pub use roll::{Absence, Attendance};
 pub use seal::{GREETING, Nonce, RunSecret, SecretError};
+pub use task::{Purpose, Room, Task};
 
 use std::time::Duration;
 

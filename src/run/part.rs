@@ -10,6 +10,7 @@ use super::together::{Link, RunShard};
 use crate::driver::{Progress, Recorded, Stop, Together};
 use crate::record::{Environment, ShareRecord};
 use crate::rendezvous::{BEAT_EVERY, Beat};
+use crate::shard::Shard;
 use crate::stamp::Stamp;
 
 /// A driver's part in a run.
@@ -99,7 +100,7 @@ impl Part<'_> {
     }
 
     /// The others' wishes.
-    pub(super) fn wishes(&self) -> Wishes {
+    pub fn wishes(&self) -> Wishes {
         match self {
             Part::Linked(_, link) => Wishes(Some(link.wish.clone())),
             Part::Whole | Part::Alone(..) => Wishes(None),
@@ -107,7 +108,7 @@ impl Part<'_> {
     }
 
     /// The user wants the run ended, which all are told.
-    pub(super) fn interrupted(&self) {
+    pub fn interrupted(&self) {
         if let Part::Linked(_, link) = self {
             link.interrupted();
         }
@@ -133,7 +134,12 @@ impl Part<'_> {
     pub(super) fn share(&self, recorded: &Recorded) -> Option<ShareRecord> {
         let RunShard { shard, run_id, scenario } = self.of()?.clone();
         let (planned_ns, started_ns) = (recorded.epoch.as_ns(), recorded.started_at.as_ns());
-        Some(ShareRecord { index: shard.index, count: shard.count, run_id, scenario, planned_ns, started_ns })
+        let ended_early = match self {
+            Part::Linked(_, link) => link.early.borrow().clone(),
+            Part::Whole | Part::Alone(..) => None,
+        };
+        let Shard { index, count } = shard;
+        Some(ShareRecord { index, count, run_id, scenario, planned_ns, started_ns, ended_early })
     }
 }
 
@@ -162,11 +168,11 @@ impl Beats {
 }
 
 /// Wishes of the other drivers that the run should end.
-pub(super) struct Wishes(Option<watch::Receiver<(Stop, String)>>);
+pub struct Wishes(Option<watch::Receiver<(Stop, String)>>);
 
 impl Wishes {
     /// The next one, and why.
-    pub(super) async fn next(&mut self) -> (Stop, String) {
+    pub async fn next(&mut self) -> (Stop, String) {
         if let Some(wishes) = &mut self.0 {
             while wishes.changed().await.is_ok() {
                 let (stop, why) = wishes.borrow_and_update().clone();

@@ -50,7 +50,7 @@ impl Kind {
 
     /// First load of a search that names none. A single call would take eight trials to come to a hundred, and no
     /// percentile rests on its packets.
-    pub(super) fn usual_min(self) -> Load {
+    pub fn usual_min(self) -> Load {
         match self {
             Kind::Calls => Load { kind: self, units: 10 },
             Kind::Rate => Load { kind: self, units: 100 },

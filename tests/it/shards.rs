@@ -2,14 +2,15 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::harness::{Guarded, Place, UsersAsterisk, comes_to_be, ends_with, rows, stderr};
+use crate::harness::{Guarded, Place, UsersAsterisk, comes_to_be, ends_with, rows, start_until, stderr};
 
 const KEY: &str = "a key of this test alone";
 const COUNTS: &str = r#"gates.require=["calls.answered == 100%", "calls.dropped_count == 0"]"#;
@@ -45,6 +46,10 @@ impl Drivers {
         let mut command = self.place.program();
         command.args(["run", "scenarios/smoke.toml", "--report", "csv,json", "--shard"]);
         command.arg(format!("{index}/{}", self.count)).arg("--out").arg(self.out(index));
+        self.with_settings(command)
+    }
+
+    fn with_settings(&self, mut command: Command) -> Command {
         let settings = self.place.settings().into_iter().chain(self.asterisk.settings());
         for setting in settings.chain(self.set.iter().cloned()) {
             command.args(["--set", &setting]);
@@ -250,12 +255,72 @@ fn a_killed_shard_ends_the_others_named_and_inconclusive() {
 }
 
 #[test]
-fn a_gate_that_is_broken_over_all_fails_in_every_shard() {
-    let drivers =
-        Drivers::new(2, &["load.calls=4", "load.duration=2s", "gates.require=[\"calls.attempts > 4\"]"]);
+fn a_gate_that_is_broken_over_all_ends_every_shard_early_and_a_merge_says_the_same() {
+    let drivers = Drivers::new(
+        2,
+        &[
+            "load.calls=4",
+            "load.duration=10m",
+            "impair.out.loss=30%",
+            "gates.abort_on_fail=true",
+            "gates.abort_after=1s",
+            "gates.require=[\"loss.ratio < 5%\"]",
+        ],
+    );
     let processes = (0..2).map(|index| drivers.start(index)).collect();
     drivers.all_end_with(processes, 10);
+    let whole = drivers.coordinator();
+    let early = |folder: &Path| json(&folder.join("environment.json"))["ended_early"].clone();
+    assert_eq!(early(&whole)["gate"], "loss.ratio < 5%");
+    let shares = (0..2).map(|index| whole.join("shards").join(index.to_string()));
+    let again = drivers.place.path("again");
+    let mut merge = drivers.place.program();
+    merge.arg("merge").args(shares).arg("--out").arg(&again).args(["--report", "csv,json"]);
+    ends_with(&mut merge, 10);
+    assert_eq!(early(&again), early(&whole));
     drivers.asterisk.stop();
+}
+
+#[test]
+fn an_interrupt_while_one_looks_at_the_target_ends_the_other_at_once() {
+    let drivers = Drivers::new(2, &["service.mode=external", "service.ready_within=10m"]);
+    let command = |index| {
+        let mut command = drivers.common(index);
+        command.args(["--wait", "10m", "--rendezvous", &format!("127.0.0.1:{}", drivers.port)]);
+        drivers.spawn(index, command)
+    };
+    let processes: Vec<_> = (0..2).map(command).collect();
+    let joined = |index| ["coordinates", "taken in"].iter().any(|word| drivers.said(index).contains(word));
+    assert!(comes_to_be(|| (0..2).all(joined)), "{}", drivers.said(1));
+    let other = (0..2).find(|index| drivers.said(*index).contains("taken in")).expect("one is");
+    processes[other as usize].signal(Signal::SIGINT);
+    for (index, mut process) in (0..).zip(processes) {
+        let code = if index == other { 130 } else { 12 };
+        assert_eq!(process.wait().expect("it ends").code(), Some(code), "{}", drivers.said(index));
+        assert!(
+            drivers.said(index).contains(&format!("shard {other} was interrupted")),
+            "{}",
+            drivers.said(index)
+        );
+        assert!(!drivers.out(index).exists(), "no call was placed");
+    }
+    drivers.asterisk.stop();
+}
+
+#[test]
+fn nothing_is_sent_long_before_an_instant_that_all_start_at() {
+    let place = Place::new();
+    let target = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    target.set_nonblocking(true).expect("set");
+    let sip = format!("asterisk.sip={}", target.local_addr().expect("bound"));
+    let set = ["asterisk.mode=external", &sip, "service.mode=none", "sip.register=true", "sip.from=caller"];
+    let mut command = place.run("smoke", &set);
+    command.args(["--shard", "0/2", "--start-at", "2100-01-01T00:00:00Z"]);
+    let mut early = start_until(&mut command, "nothing is sent for");
+    early.signal(Signal::SIGINT);
+    assert_eq!(early.wait().expect("it ends").code(), Some(130));
+    assert!(target.recv_from(&mut [0; 4096]).is_err(), "it has sent something");
+    assert!(!place.out().exists());
 }
 
 #[test]
@@ -272,7 +337,8 @@ fn the_rendezvous_bears_garbage_floods_and_slow_peers_and_lets_no_stranger_in() 
         let _ = stream.write_all(b"GET / HTTP/1.1\r\n\r\n");
     }
     // Who does not know the key is greeted, and then shown the door.
-    let mut stranger = drivers.command(1);
+    let mut stranger = drivers.common(1);
+    stranger.args(["--wait", "2s", "--rendezvous", &format!("127.0.0.1:{}", drivers.port)]);
     stranger.env("LOADTEST_KEY", "another key of sixteen");
     let refused = ends_with(&mut stranger, 1);
     assert!(stderr(&refused).contains("LOADTEST_KEY"), "{}", stderr(&refused));
@@ -315,4 +381,108 @@ fn what_cannot_be_dealt_or_has_no_place_is_refused_before_anything() {
         .args(["run", "x", "--shard", "0/2", "--start-at", "@9", "--rendezvous", "a:1"])
         .output();
     assert_eq!(output.expect("it starts").status.code(), Some(2));
+}
+
+/// Trials of a second, of which one decides: what is asked of them needs no percentile.
+const SHORT: [&str; 13] = [
+    "load.ramp=100/s",
+    "measure.warmup=300ms",
+    "measure.lost_after=500ms",
+    "sip.setup_timeout=3s",
+    "search.initial_trial=0s",
+    "search.final_trial=1s",
+    "search.duration_sum=1s",
+    "search.rest=100ms",
+    "search.strict=true",
+    "search.min=2",
+    "search.max=3",
+    "search.width=1%",
+    COUNTS,
+];
+
+/// The service by itself on this Asterisk, with a port for each of so many calls.
+fn service(drivers: &Drivers, calls: u16) -> Guarded {
+    let first = *drivers.place.lane().service().start();
+    let range = format!("{first}-{}", first + calls - 1);
+    let mut command = drivers.place.program();
+    command.args(["service", "--port-range", &range, "--http", "127.0.0.1:0", "--ari-url"]);
+    command.arg(&drivers.asterisk.said["ARI_URL"]).envs(drivers.asterisk.account());
+    start_until(&mut command, "ready for calls")
+}
+
+#[test]
+fn two_drivers_search_together_and_find_what_one_would_with_trials_that_are_the_sums_of_their_shares() {
+    let mut drivers = Drivers::new(2, &SHORT);
+    drivers.set.extend(["service.mode=external".into(), "sip.to=service".into()]);
+    let mut service = service(&drivers, 2);
+    let search = |index| {
+        let mut command = drivers.place.program();
+        command.args(["search", "scenarios/smoke.toml", "--wait", "60s", "--shard", &format!("{index}/2")]);
+        command.args(["--rendezvous", &format!("127.0.0.1:{}", drivers.port)]);
+        command.arg("--out").arg(drivers.out(index));
+        drivers.spawn(index, drivers.with_settings(command))
+    };
+    let processes = (0..2).map(search).collect();
+    drivers.all_end_with(processes, 0);
+    let has_answer = |index: &u32| drivers.out(*index).join("capacity.json").exists();
+    let whole = drivers.out((0..2).find(has_answer).expect("one coordinates"));
+    let goal = &json(&whole.join("capacity.json"))["goals"][0];
+    assert_eq!((goal["lower"].as_f64(), goal["upper"].as_f64()), (Some(2.0), Some(3.0)), "{goal}");
+    // Every driver says it; only one has a folder.
+    assert!((0..2).all(|index| drivers.said(index).contains("2 to 3 calls")), "{}", drivers.said(1));
+    assert_eq!((0..2).filter(|index| drivers.out(*index).exists()).count(), 1);
+    for name in ["trial-01", "trial-02"] {
+        let trial = whole.join(name);
+        let shares: Vec<_> = (0..2).map(|index| trial.join("shards").join(index.to_string())).collect();
+        for (table, column) in [("calls.csv", "sent"), ("seconds.csv", "attempts")] {
+            let of_all = sum(std::slice::from_ref(&trial), table, column);
+            assert_eq!(sum(&shares, table, column), of_all, "{name} {table} {column}");
+            assert!(of_all > 0, "{name}: {table} {column}");
+        }
+    }
+    service.signal(Signal::SIGTERM);
+    service.wait().expect("it ends");
+    drivers.asterisk.stop();
+}
+
+#[test]
+fn two_drivers_compare_pair_by_pair_until_one_of_them_is_interrupted() {
+    let drivers = Drivers::new(
+        2,
+        &["load.calls=4", "load.ramp=20/s", "measure.warmup=200ms", "measure.lost_after=500ms"],
+    );
+    let ab = |index| {
+        let mut command = drivers.place.program();
+        command.args(["ab", "scenarios/smoke.toml", "--wait", "60s", "--shard", &format!("{index}/2")]);
+        command.args(["--rendezvous", &format!("127.0.0.1:{}", drivers.port), "--metric", "rtt.p50"]);
+        command.args(["--segment", "1s", "--set-new", "impair.back.delay=40ms"]);
+        command.arg("--out").arg(drivers.out(index));
+        drivers.spawn(index, drivers.with_settings(command))
+    };
+    let mut processes: Vec<_> = (0..2).map(ab).collect();
+    assert!(
+        comes_to_be(|| (0..2).any(|index| drivers.said(index).contains("pair  2 of 12  B  rtt"))),
+        "{}",
+        drivers.said(0)
+    );
+    let other = (0..2).find(|index| !drivers.said(*index).contains("coordinates")).expect("one does not");
+    processes[other as usize].signal(Signal::SIGINT);
+    drivers.all_end_with(processes, 130);
+    assert!(
+        drivers.said(1 - other).contains(&format!("shard {other} was interrupted")),
+        "{}",
+        drivers.said(1 - other)
+    );
+    let whole = drivers.out(1 - other);
+    assert!(!drivers.out(other).exists(), "its records are with the other");
+    let p50 = |folder: &str| json(&whole.join(folder).join("summary.json"))["metrics"]["rtt"]["p50"].as_f64();
+    let [a, b] = ["base/01", "new/01"].map(|folder| p50(folder).expect("measured"));
+    assert!(b - a > 30.0, "held 40 ms, and {a} and {b} ms");
+    for folder in ["base/01", "new/01", "new/02"] {
+        let run = whole.join(folder);
+        let shares: Vec<_> = (0..2).map(|index| run.join("shards").join(index.to_string())).collect();
+        let of_all = sum(std::slice::from_ref(&run), "calls.csv", "sent");
+        assert!(of_all > 0 && sum(&shares, "calls.csv", "sent") == of_all, "{folder}: {of_all}");
+    }
+    drivers.asterisk.stop();
 }

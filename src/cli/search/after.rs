@@ -8,6 +8,7 @@ use crate::cli::{Failure, say};
 use crate::clock;
 use crate::gate::judge;
 use crate::metrics::Summary;
+use crate::rendezvous::Task;
 use crate::report::capacity::{AfterSearch, OutcomeWord};
 use crate::run::folder::{OVERLOAD, SOAK};
 use crate::search::{Answer, Ended, Goal, Length, Load, Most, Planned, Trial};
@@ -89,7 +90,7 @@ impl Made {
     }
 }
 
-impl Hunt {
+impl Hunt<'_> {
     /// Holds the lower bound and offers more than the upper one, as far as that is wanted.
     pub async fn after(&mut self, args: &Args, answer: &Answer) -> After {
         let mut after = After::default();
@@ -216,7 +217,12 @@ impl Hunt {
         let folder = self.free(name);
         let plan = self.plan.at_load(load, hold, bounds.goal.gates.clone());
         let began = clock::now();
-        let (finished, written) = self.run(&plan, &folder, &format!("{folder}: {load} for {hold}")).await?;
+        let goal = self.goals.iter().position(|goal| goal.name == bounds.goal.name).map(|goal| goal as u32);
+        let task = Task::Trial { load: load.number(), hold_ns: Task::ns(hold.0), enough_ns: None, goal };
+        let title = format!("{folder}: {load} for {hold}");
+        let Some((finished, written)) = self.run(&plan, &folder, &title, task).await? else {
+            return Err(Failure::broke(format!("{folder} was not made: the drivers have parted")));
+        };
         written?;
         let summary = finished.summary;
         let verdict = judge(&summary, &bounds.goal.gates, &plan.scenario().limits);

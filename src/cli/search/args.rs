@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{place, stored};
 use crate::cli::Failure;
+use crate::cli::meeting::Meeting;
 use crate::report::capacity::CapacityReport;
 use crate::run::RunPlan;
 use crate::search::{Answer, Goal, Require};
@@ -81,6 +82,8 @@ pub struct Args {
     #[arg(long, value_name = "DIR", conflicts_with_all = ["scenario", "set", "out", "calls", "rate", "min", "max",
           "width", "initial_trial", "final_trial", "duration_sum", "revisit", "strict"])]
     pub resume: Option<PathBuf>,
+    #[command(flatten)]
+    pub meeting: Meeting,
     /// Override a scenario key; may be given more than once.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,

@@ -38,6 +38,10 @@ pub fn deliver(
         print(&report, written.is_ok().then(|| found.folder.path()));
     }
     written?;
+    if let Some(why) = &found.lost {
+        say::err(format_args!("inconclusive: {why}; the trials that were made are kept"));
+        return Ok(Exit::Inconclusive);
+    }
     if let Some(why) = &found.broken {
         return Err(Failure::broke(why.clone()));
     }

@@ -6,9 +6,10 @@ use tokio::sync::watch;
 
 use super::Args;
 use super::after::After;
-use super::limits::{Limits, fits, limits, said_of_others, taken};
+use super::limits::{Limits, fits, limits, of_all, own_cap, room, said_of_others, taken, told_of_all};
 use super::place::Place;
 use crate::cli::deliver::{Delivery, DeliveryOptions};
+use crate::cli::fleet::{Cause, Fleet};
 use crate::cli::progress::Display;
 use crate::cli::run::bring_up;
 use crate::cli::{Failure, say};
@@ -16,6 +17,7 @@ use crate::clock;
 use crate::driver::Stop;
 use crate::gate::{Verdict, judge};
 use crate::record::Environment;
+use crate::rendezvous::Task;
 use crate::report::Format;
 use crate::report::capacity::{AfterSearch, CapacityReport, SearchPlace, Sources};
 use crate::run::capacity;
@@ -32,11 +34,13 @@ use crate::values::{Span, Unit, Value, show};
 const TRIAL_REPORTS: [Format; 4] = [Format::Html, Format::Csv, Format::Json, Format::Markdown];
 
 /// A search under way.
-pub struct Hunt {
+pub struct Hunt<'f> {
     pub(super) plan: RunPlan,
     pub(super) goals: Vec<Goal>,
     pub(super) folder: Folder,
     testbed: Testbed,
+    /// The others, of a search by several drivers.
+    fleet: Option<&'f mut Fleet>,
     search: Search,
     pub(super) trials: Vec<Trial>,
     /// The report of before a resumption.
@@ -75,9 +79,11 @@ pub struct Found {
     pub interrupted: bool,
     /// Breakage that ended it.
     pub broken: Option<String>,
+    /// Shard that is missing, which ended it.
+    pub lost: Option<String>,
 }
 
-impl Hunt {
+impl<'f> Hunt<'f> {
     /// Finds the limits, and brings the testbed up; `None` when the user interrupts that.
     ///
     /// # Errors
@@ -86,7 +92,8 @@ impl Hunt {
         args: &Args,
         place: Place,
         mut interrupt: watch::Receiver<Stop>,
-    ) -> Result<Option<Hunt>, Failure> {
+        mut fleet: Option<&'f mut Fleet>,
+    ) -> Result<Option<Hunt<'f>>, Failure> {
         let Place { plan, goals, folder, trials, former } = place;
         let began = clock::now();
         let said = |line: &str| {
@@ -100,8 +107,13 @@ impl Hunt {
             let differing = differing.join(", ");
             said(&format!("warning: the trials of before were made with another {differing}: search anew"));
         }
-        let cap = fits(&plan, &goals, &trials).inspect_err(|_| folder.discard())?;
-        let limits = limits(&plan, cap, interrupt.clone(), &said).await;
+        let limits = match fleet.as_deref_mut() {
+            Some(fleet) => limits_of_all(&plan, &goals, fleet, &said).await,
+            None => {
+                let cap = own_cap(&plan).and_then(|cap| fits(&plan, &goals, &trials, cap));
+                limits(&plan, cap.inspect_err(|_| folder.discard())?, interrupt.clone(), &said).await
+            }
+        };
         let Some(limits) = limits.inspect_err(|_| folder.discard())? else {
             folder.discard();
             return Ok(None);
@@ -118,6 +130,7 @@ impl Hunt {
             goals,
             folder,
             testbed,
+            fleet,
             search,
             trials,
             former,
@@ -148,7 +161,11 @@ impl Hunt {
             let began = clock::now();
             let written = self.trial(load, hold, length, enough).await?;
             self.spent += clock::now().since(began);
-            written?;
+            written.unwrap_or(Ok(()))?;
+            // The target has not broken where a driver was lost.
+            if self.fleet.as_ref().is_some_and(|fleet| fleet.cause().is_some()) {
+                return Ok(self.search.answer(Cut::Interrupted));
+            }
             if let Some(breakage) = &self.breakage {
                 // Its last output is in the error, and in the trial's logs.
                 let what = breakage.split("; its last output").next().unwrap_or(breakage);
@@ -169,21 +186,25 @@ impl Hunt {
 
     pub(super) fn is_interrupted(&self) -> bool {
         *self.interrupt.borrow() != Stop::No
+            || self.fleet.as_ref().is_some_and(|fleet| fleet.cause().is_some())
     }
 
     /// One trial, judged and stored. Within, the outcome of writing its report: its record is kept whatever became of
-    /// that.
+    /// that. `None` where other drivers kept it from being made.
     async fn trial(
         &mut self,
         load: Load,
         hold: Span,
         length: Length,
         enough: Span,
-    ) -> Result<Result<(), Failure>, Failure> {
+    ) -> Result<Option<Result<(), Failure>>, Failure> {
         let number = self.trials.len() as u64 + 1;
         let name = self.new_folder(number);
         let plan = self.plan.of_trial(load, hold, enough, &self.goals);
-        let (finished, written) = self.run(&plan, &name, &self.title(number, load, hold)).await?;
+        let enough_ns = Some(Task::ns(enough.0));
+        let task = Task::Trial { load: load.number(), hold_ns: Task::ns(hold.0), enough_ns, goal: None };
+        let title = self.title(number, load, hold);
+        let Some((finished, written)) = self.run(&plan, &name, &title, task).await? else { return Ok(None) };
         let verdicts = self.verdicts(&finished);
         let planned = Planned { number, load, hold, length, folder: name };
         let named = verdicts.iter().map(|(name, verdict)| (name.as_str(), verdict));
@@ -191,10 +212,11 @@ impl Hunt {
         self.breakage = Some(finished.summary.environment.broken).filter(|broken| !broken.is_empty());
         self.tell(&trial);
         self.keep(trial)?;
-        Ok(written)
+        Ok(Some(written))
     }
 
-    /// Makes a run on the testbed, and stores it in a folder of that name. The second is the outcome of that.
+    /// Makes a run on the testbed, and stores it in a folder of that name. The second is the outcome of that. `None`
+    /// where other drivers kept it from being made.
     ///
     /// # Errors
     /// It cannot be made.
@@ -203,14 +225,25 @@ impl Hunt {
         plan: &RunPlan,
         name: &str,
         title: &str,
-    ) -> Result<(Finished, Result<(), Failure>), Failure> {
+        task: Task,
+    ) -> Result<Option<(Finished, Result<(), Failure>)>, Failure> {
         let scenario = plan.resolved.to_toml();
         let out = self.folder.path().join(name);
         let claim = Claim::Run("scenario.toml", scenario.as_bytes());
         let folder = Folder::claim(Some(&out), name, clock::now(), claim)?;
         let display = Display::of_many(self.quiet, plan.scenario(), title);
-        let finished = execute(plan, &mut self.testbed, self.interrupt.clone(), &display).await;
-        let finished = finished.inspect_err(|_| display.finish())?;
+        let finished = match &mut self.fleet {
+            Some(fleet) => fleet.play(task, plan, &mut self.testbed, (&folder, &display)).await,
+            None => {
+                let finished = execute(plan, &mut self.testbed, self.interrupt.clone(), &display).await;
+                finished.map(Some).map_err(Failure::from)
+            }
+        };
+        let Some(finished) = finished.inspect_err(|_| display.finish())? else {
+            display.finish();
+            folder.discard();
+            return Ok(None);
+        };
         self.environment = Some(finished.summary.environment.clone());
         let options = DeliveryOptions::files(&TRIAL_REPORTS);
         let resolved = &plan.resolved;
@@ -224,7 +257,7 @@ impl Hunt {
         };
         let written = delivery.write();
         display.finish();
-        Ok((finished, written))
+        Ok(Some((finished, written)))
     }
 
     /// The name of a trial's folder. One of that number may be there, of a trial that was killed.
@@ -253,7 +286,7 @@ impl Hunt {
 
     /// Lets what is under way arrive, and the target come to rest.
     pub(super) async fn rest(&mut self) {
-        let mut interrupt = self.interrupt.clone();
+        let mut interrupt = self.fleet.as_ref().map_or(self.interrupt.clone(), |fleet| fleet.ending());
         tokio::select! {
             () = tokio::time::sleep(self.plan.scenario().search.rest.0) => {}
             _ = interrupt.wait_for(|stop| *stop != Stop::No) => {}
@@ -303,7 +336,10 @@ impl Hunt {
     /// # Errors
     /// Those of [`Hunt::play`].
     pub async fn end(mut self, played: Result<Answer, Failure>, after: After) -> Result<Found, Failure> {
-        let interrupted = self.is_interrupted();
+        let cause = self.fleet.as_ref().and_then(|fleet| fleet.cause().cloned());
+        let is_user = *self.interrupt.borrow() != Stop::No;
+        let interrupted = is_user || matches!(cause, Some(Cause::Interrupted(_)));
+        let lost = cause.filter(|cause| matches!(cause, Cause::Lost(_))).map(|cause| cause.why().to_string());
         let broken = self.testbed.has_broken().await.map(|breakage| breakage.to_string());
         // The target that answers the calls may be nobody's child.
         let broken = broken.or(self.breakage.take());
@@ -336,8 +372,27 @@ impl Hunt {
             remarks: after.remarks,
             interrupted,
             broken: broken.or(after.failed),
+            lost,
         })
     }
+}
+
+/// The limits of all drivers; `None` where there will be no run of them.
+async fn limits_of_all(
+    plan: &RunPlan,
+    goals: &[Goal],
+    fleet: &mut Fleet,
+    said: &dyn Fn(&str),
+) -> Result<Option<Limits>, Failure> {
+    let Some(room) = room(plan, fleet.shard(), fleet.ending(), said).await? else {
+        fleet.unprepared().await;
+        return Ok(None);
+    };
+    let Some(rooms) = fleet.prepare(room).await else { return Ok(None) };
+    let limits = of_all(&rooms);
+    fits(plan, goals, &[], limits.cap.clone())?;
+    told_of_all(plan, &limits, said)?;
+    Ok(Some(limits))
 }
 
 /// `rtt p99 8.2 ms, loss 0 %, Asterisk 1.31 of 2 cores`: what a glance at a trial wants; of a conversation the mean
@@ -379,6 +434,7 @@ impl Found {
         });
         report.after.clone_from(&self.after);
         report.remarks.extend(self.remarks.iter().cloned());
+        report.remarks.extend(self.lost.as_ref().map(|why| format!("It ended before its time: {why}")));
         match (&self.environment, &self.place) {
             (None, Some(place)) => report.environment = place.clone(),
             _ => {

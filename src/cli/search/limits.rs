@@ -6,13 +6,16 @@ use tokio::sync::watch;
 
 use crate::cli::Failure;
 use crate::driver::Stop;
+use crate::rendezvous::Room;
 use crate::report::capacity::LoadLimit;
 use crate::run::capacity::{self, Cap, DriverLimit, driver_limit};
 use crate::run::preflight::{raise_descriptors, survey};
+use crate::run::together::share_of;
 use crate::run::{RunPlan, Testbed};
 use crate::scenario::{AsteriskMode, Load, Scenario};
 use crate::search::{Conditions, Ending, Goal, Kind, Most, Search, Step, Trial};
-use crate::values::{Span, counted};
+use crate::shard::Shard;
+use crate::values::{Span, counted, visible};
 
 /// Limits of the load that are known before the first trial.
 #[derive(Debug, Clone)]
@@ -28,13 +31,20 @@ pub fn taken(trials: &[Trial]) -> Duration {
     Duration::try_from_secs_f64(trials.iter().map(|trial| trial.took_s).sum()).unwrap_or_default()
 }
 
-/// Ports and descriptors, which have room for the smallest load, as the time limit has for one trial more.
+/// Ports and descriptors of this process.
+///
+/// # Errors
+/// The kernel does not say how many it may have.
+pub fn own_cap(plan: &RunPlan) -> Result<Cap, Failure> {
+    Ok(capacity::cap(plan.scenario(), raise_descriptors()?))
+}
+
+/// The cap, once it has room for the smallest load, as the time limit has for one trial more.
 ///
 /// # Errors
 /// They have none.
-pub fn fits(plan: &RunPlan, goals: &[Goal], trials: &[Trial]) -> Result<Cap, Failure> {
+pub fn fits(plan: &RunPlan, goals: &[Goal], trials: &[Trial], cap: Cap) -> Result<Cap, Failure> {
     let scenario = plan.scenario();
-    let cap = capacity::cap(scenario, raise_descriptors()?);
     let most = capacity::most(scenario, &cap);
     if let Some(smallest) =
         scenario.search.smallest().filter(|load| most.as_ref().is_none_or(|m| *load > m.load))
@@ -86,6 +96,72 @@ pub async fn limits(
         drives_smallest(plan.scenario(), driver)?;
     }
     Ok(driver.map(|driver| Limits { cap, driver }))
+}
+
+/// Room of one driver of several for its share of a load; `None` when the user ends it, or the others do.
+///
+/// # Errors
+/// Something is taken that the calls need.
+pub async fn room(
+    plan: &RunPlan,
+    shard: Shard,
+    ending: watch::Receiver<Stop>,
+    said: &dyn Fn(&str),
+) -> Result<Option<Room>, Failure> {
+    let share = share_of(plan.scenario(), shard);
+    let cap = capacity::cap(&share, raise_descriptors()?);
+    let most = match plan.scenario().search.kind {
+        Kind::Calls => capacity::most_calls(plan.scenario(), &Cap { calls: u32::MAX, ..cap.clone() })
+            .div_ceil(shard.count),
+        Kind::Rate => share.load.calls,
+    };
+    let most = most.min(cap.calls);
+    said(&format!(
+        "shard {shard}: at most {} of its own fit: {} ends first",
+        counted(cap.calls.into(), "call"),
+        cap.by
+    ));
+    let held = Scenario { load: Load { calls: most, ..share.load.clone() }, ..share };
+    survey(&held)?.clear()?.iter().for_each(|warning| said(&format!("warning: {warning}")));
+    plan.granted.warnings().for_each(|warning| said(&format!("warning: {warning}")));
+    let driver = driver_limit(plan, most, ending, &mut |line| said(line)).await?;
+    Ok(driver.map(|DriverLimit { streams, broke }| {
+        said(&format!("shard {shard}: {}", DriverLimit { streams, broke: broke.clone() }.told()));
+        Room { calls: cap.calls, by: cap.by, streams, broke }
+    }))
+}
+
+/// The room of all drivers: calls are dealt evenly, so each carries as many as the one that carries least.
+pub fn of_all(rooms: &[Room]) -> Limits {
+    let count = rooms.len() as u32;
+    let least = |figure: fn(&Room) -> (u32, bool)| (0..).zip(rooms).min_by_key(|(_, room)| figure(room));
+    let of_all = |each: u32| each.saturating_mul(count);
+    let cap = least(|room| (room.calls, false)).map(|(index, room): (u32, _)| Cap {
+        calls: of_all(room.calls),
+        by: format!("{} of shard {index}, the least of {count} drivers", visible(&room.by)),
+    });
+    let driver =
+        least(|room| (room.streams, room.broke.is_none())).map(|(index, room): (u32, _)| DriverLimit {
+            streams: of_all(room.streams),
+            broke: room
+                .broke
+                .as_ref()
+                .map(|why| format!("at shard {index}, the least of {count}, {}", visible(why))),
+        });
+    Limits {
+        cap: cap.unwrap_or(Cap { calls: 0, by: "no driver".into() }),
+        driver: driver.unwrap_or(DriverLimit { streams: 0, broke: None }),
+    }
+}
+
+/// Says what all drivers manage together.
+///
+/// # Errors
+/// That is less than the smallest load.
+pub fn told_of_all(plan: &RunPlan, limits: &Limits, said: &dyn Fn(&str)) -> Result<(), Failure> {
+    said(&format!("all drivers: {}", capacity::told(plan.scenario(), &limits.cap)));
+    said(&format!("all drivers: {}", limits.driver.told()));
+    drives_smallest(plan.scenario(), &limits.driver)
 }
 
 /// Refuses a search whose smallest load is more than the driver manages.

@@ -42,9 +42,26 @@ impl Place {
 }
 
 fn begun(args: &Args, scenario: &Path) -> Result<Place, Failure> {
+    let (plan, goals) = planned(args, scenario)?;
+    claimed(args, plan, goals)
+}
+
+/// The plan and the goals of a new search.
+///
+/// # Errors
+/// A scenario or an account that cannot be used.
+pub fn planned(args: &Args, scenario: &Path) -> Result<(RunPlan, Vec<Goal>), Failure> {
     let read = RunPlan::read(scenario, &args.overrides());
     let plan = read.map_err(|error| args.reworded(error.into()))?;
     let goals = goals(&plan)?;
+    Ok((plan, goals))
+}
+
+/// The place of a new search.
+///
+/// # Errors
+/// A folder that cannot be used.
+pub fn claimed(args: &Args, plan: RunPlan, goals: Vec<Goal>) -> Result<Place, Failure> {
     let text = plan.resolved.to_toml();
     let name = match &plan.scenario().name {
         name if name.contains("capacity") => name.clone(),

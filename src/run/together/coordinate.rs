@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -14,8 +15,8 @@ use crate::clock;
 use crate::gate::Watch;
 use crate::record::EndedEarly;
 use crate::rendezvous::{
-    Attendance, BEAT_EVERY, Beat, Coordinator, CoordinatorEvent, CoordinatorInput, CoordinatorOutput,
-    HowToEnd, Settings,
+    Attendance, BEAT_EVERY, Beat, Coordinator, CoordinatorEvent, CoordinatorInput, CoordinatorOutput, HowToEnd, Room,
+    Settings, Task,
 };
 use crate::stamp::Stamp;
 
@@ -25,6 +26,8 @@ const MOST_WAITING: usize = 256;
 const PIECE: usize = 64 << 10;
 /// Most bytes of one shard's files.
 const MOST_OF_SHARD: u64 = 4 << 30;
+/// Time for a piece that is sent: a connection that takes nothing for so long is given up.
+const SENT_WITHIN: Duration = Duration::from_secs(30);
 
 /// The end of a run, as the coordinator has it.
 #[derive(Debug, Default)]
@@ -35,25 +38,41 @@ pub struct Gathered {
     pub start: Option<Stamp>,
     /// Gate that ended it early.
     pub ended_early: Option<EndedEarly>,
+    /// Shard whose user has ended it.
+    pub interrupted: Option<u32>,
+    /// Rooms of the shards, by number, once all were prepared for the first of many runs.
+    pub rooms: Vec<Room>,
 }
 
 /// Latest figures of the shards that are there, by number.
 pub type Beats = Vec<(u32, Beat)>;
 
-/// The coordinator's part of a run, from outside.
-pub(super) struct Office {
+/// One run from outside, or what comes before the first of many.
+pub(super) struct Course {
     /// Folder that gets the shards' files, each in one of its number.
     pub folder: PathBuf,
-    pub settings: Settings,
     /// Ends the run for a broken gate.
     pub watch: Option<Watch>,
     /// Told when no shard has a call left.
     pub all_ended: oneshot::Sender<()>,
+    pub gathered: oneshot::Sender<Gathered>,
+}
+
+/// A wish of the coordinator's process, once a course is over.
+pub(super) enum Order {
+    /// The next run, its name and its task.
+    Next(u32, Task, Course),
+    /// Exit code and text for all.
+    Verdict(u8, String),
+}
+
+/// The coordinator's part in a rendezvous, from outside.
+pub(super) struct Office {
+    pub settings: Settings,
+    pub course: Course,
     /// Gets the latest figures of each shard.
     pub beats: watch::Sender<Beats>,
-    pub gathered: oneshot::Sender<Gathered>,
-    /// Exit code and text for all.
-    pub verdict: oneshot::Receiver<(u8, String)>,
+    pub orders: mpsc::UnboundedReceiver<Order>,
 }
 
 /// A connection's tasks.
@@ -68,9 +87,8 @@ impl Drop for Connection {
     }
 }
 
-struct Desk {
-    coordinator: Coordinator,
-    connections: HashMap<u64, Connection>,
+/// A course under way.
+struct UnderWay {
     folder: PathBuf,
     /// Bytes of each shard's files so far.
     taken: HashMap<u32, u64>,
@@ -78,31 +96,63 @@ struct Desk {
     held_from: Option<Stamp>,
     gathered: Gathered,
     all_ended: Option<oneshot::Sender<()>>,
+    /// Takes what was gathered, until it has.
+    done: Option<oneshot::Sender<Gathered>>,
+    is_complete: bool,
+}
+
+impl UnderWay {
+    fn of(course: Course) -> UnderWay {
+        let Course { folder, watch, all_ended, gathered } = course;
+        UnderWay {
+            folder,
+            taken: HashMap::new(),
+            watch,
+            held_from: None,
+            gathered: Gathered::default(),
+            all_ended: Some(all_ended),
+            done: Some(gathered),
+            is_complete: false,
+        }
+    }
+
+    /// Adds to a file of a shard's. The manifest among them finds what could not be kept.
+    fn keep(&mut self, index: u32, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let taken = self.taken.entry(index).or_default();
+        *taken = taken.saturating_add(bytes.len() as u64);
+        if *taken > MOST_OF_SHARD {
+            return Err(io::Error::other("its files are larger than any run's"));
+        }
+        let folder = self.folder.join(index.to_string());
+        fs::create_dir_all(&folder)?;
+        OpenOptions::new().create(true).append(true).open(folder.join(name))?.write_all(bytes)
+    }
+}
+
+struct Desk {
+    coordinator: Coordinator,
+    connections: HashMap<u64, Connection>,
+    course: UnderWay,
+    interrupted: Option<u32>,
     beats: watch::Sender<Beats>,
     next_beats: Stamp,
-    is_complete: bool,
     heard: mpsc::Sender<(u64, Option<Vec<u8>>)>,
 }
 
-/// Coordinates a run until its verdict has been handed out.
+/// Coordinates run after run until the verdict has been handed out.
 pub(super) async fn coordinate(listener: TcpListener, office: Office) {
-    let Office { folder, settings, watch, all_ended, beats, gathered, mut verdict } = office;
+    let Office { settings, course, beats, mut orders } = office;
     let (heard, mut hearing) = mpsc::channel(64);
     let mut desk = Desk {
         coordinator: Coordinator::new(settings, clock::now()),
         connections: HashMap::new(),
-        folder,
-        taken: HashMap::new(),
-        watch,
-        held_from: None,
-        gathered: Gathered::default(),
-        all_ended: Some(all_ended),
+        course: UnderWay::of(course),
+        interrupted: None,
         beats,
         next_beats: clock::now(),
-        is_complete: false,
         heard,
     };
-    let (mut next_id, mut gathered, mut is_judged) = (0u64, Some(gathered), false);
+    let (mut next_id, mut is_judged) = (0u64, false);
     while !is_judged {
         let wake = desk.coordinator.poll_timeout().unwrap_or_else(clock::now);
         // What has come is taken before anybody is given up for silent.
@@ -127,20 +177,10 @@ pub(super) async fn coordinate(listener: TcpListener, office: Office) {
                 desk.look_at_gates();
                 desk.tell_beats();
             }
-            judged = &mut verdict, if desk.is_complete => {
-                // A coordinator that has no verdict has broken.
-                let (exit, text) = judged.unwrap_or_else(|_| (1, "the coordinator has no verdict".into()));
-                desk.coordinator.handle(clock::now(), CoordinatorInput::Verdict(exit, text));
-                is_judged = true;
-            }
+            order = orders.recv(), if desk.course.is_complete => is_judged = desk.obey(order),
         }
         desk.carry_out();
-        if desk.is_complete
-            && let Some(gathered) = gathered.take()
-        {
-            desk.gathered.roll = desk.coordinator.roll();
-            let _ = gathered.send(std::mem::take(&mut desk.gathered));
-        }
+        desk.hand_over();
     }
     desk.flush().await;
 }
@@ -152,7 +192,8 @@ impl Desk {
         let (out, mut queue) = mpsc::channel::<Vec<u8>>(MOST_WAITING);
         tokio::spawn(async move {
             while let Some(bytes) = queue.recv().await {
-                if write.write_all(&bytes).await.is_err() {
+                let sent = tokio::time::timeout(SENT_WITHIN, write.write_all(&bytes)).await;
+                if !matches!(sent, Ok(Ok(()))) {
                     return;
                 }
             }
@@ -174,6 +215,32 @@ impl Desk {
         self.coordinator.handle(clock::now(), CoordinatorInput::Opened(id, rand::random()));
     }
 
+    /// Carries out a wish; true if that was the last.
+    fn obey(&mut self, order: Option<Order>) -> bool {
+        // A coordinator that has no verdict has broken.
+        let order = order.unwrap_or_else(|| Order::Verdict(1, "the coordinator has no verdict".into()));
+        match order {
+            Order::Next(run_id, task, course) => {
+                self.course = UnderWay::of(course);
+                self.coordinator.handle(clock::now(), CoordinatorInput::Next(run_id, task));
+                false
+            }
+            Order::Verdict(exit, text) => {
+                self.coordinator.handle(clock::now(), CoordinatorInput::Verdict(exit, text));
+                true
+            }
+        }
+    }
+
+    /// Hands over what was gathered, once it is complete.
+    fn hand_over(&mut self) {
+        if let Some(done) = self.course.done.take_if(|_| self.course.is_complete) {
+            let mut gathered = std::mem::take(&mut self.course.gathered);
+            (gathered.roll, gathered.interrupted) = (self.coordinator.roll(), self.interrupted);
+            let _ = done.send(gathered);
+        }
+    }
+
     fn carry_out(&mut self) {
         while let Some(output) = self.coordinator.poll() {
             match output {
@@ -191,44 +258,35 @@ impl Desk {
     }
 
     fn note(&mut self, event: CoordinatorEvent) {
+        let course = &mut self.course;
         match event {
-            CoordinatorEvent::Starts(at) => self.gathered.start = Some(at),
+            CoordinatorEvent::Prepared(rooms) => (course.gathered.rooms, course.is_complete) = (rooms, true),
+            CoordinatorEvent::Starts(at) => course.gathered.start = Some(at),
             CoordinatorEvent::AllEnded => {
-                let _ = self.all_ended.take().map(|told| told.send(()));
+                let _ = course.all_ended.take().map(|told| told.send(()));
             }
-            CoordinatorEvent::CalledOff | CoordinatorEvent::AllDelivered => self.is_complete = true,
+            CoordinatorEvent::CalledOff | CoordinatorEvent::AllDelivered => course.is_complete = true,
             CoordinatorEvent::File(index, name, bytes) => {
-                if let Err(error) = self.keep(index, name, &bytes) {
+                if let Err(error) = course.keep(index, name, &bytes) {
                     let why = format!("a file of shard {index} cannot be kept: {error}");
                     self.coordinator.handle(clock::now(), CoordinatorInput::End(HowToEnd::Soon, why));
                 }
             }
-            CoordinatorEvent::Came(_) | CoordinatorEvent::Absent(..) | CoordinatorEvent::Interrupted(_) => {}
+            CoordinatorEvent::Interrupted(index) => self.interrupted = self.interrupted.or(Some(index)),
+            CoordinatorEvent::Came(_) | CoordinatorEvent::Absent(..) => {}
         }
-    }
-
-    /// Adds to a file of a shard's. The manifest among them finds what could not be kept.
-    fn keep(&mut self, index: u32, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let taken = self.taken.entry(index).or_default();
-        *taken = taken.saturating_add(bytes.len() as u64);
-        if *taken > MOST_OF_SHARD {
-            return Err(io::Error::other("its files are larger than any run's"));
-        }
-        let folder = self.folder.join(index.to_string());
-        fs::create_dir_all(&folder)?;
-        OpenOptions::new().create(true).append(true).open(folder.join(name))?.write_all(bytes)
     }
 
     /// Ends the run of all if a gate over all has made it hopeless.
     fn look_at_gates(&mut self) {
-        let Some(watch) = &mut self.watch else { return };
+        let course = &mut self.course;
+        let Some(watch) = &mut course.watch else { return };
         let Some(live) = self.coordinator.live() else { return };
         let now = clock::now();
-        let from = *self.held_from.get_or_insert(now);
+        let from = *course.held_from.get_or_insert(now);
         if let Some(early) = watch.look(now.since(from), &live) {
-            let why = format!("gate `{}` {early}", early.gate);
-            (self.watch, self.gathered.ended_early) = (None, Some(early));
-            self.coordinator.handle(now, CoordinatorInput::End(HowToEnd::Early, why));
+            (course.watch, course.gathered.ended_early) = (None, Some(early.clone()));
+            self.coordinator.handle(now, CoordinatorInput::EndsEarly(early));
         }
     }
 
@@ -244,8 +302,72 @@ impl Desk {
 
     /// Waits until everything that was to be sent is sent, and the others have closed.
     async fn flush(&mut self) {
-        const WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
+        const WITHIN: Duration = Duration::from_secs(2);
         self.connections.clear();
         tokio::time::sleep(WITHIN / 10).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::runtime::{Builder, Handle};
+
+    use super::*;
+    use crate::rendezvous::{Hello, Purpose, RunSecret};
+    use crate::run::together::link::Place;
+
+    /// Descriptors of this process on a port, but for that which listens.
+    fn open_on(port: u16) -> usize {
+        let all = procfs::net::tcp().unwrap();
+        let is_open = |entry: &&procfs::net::TcpNetEntry| {
+            entry.local_address.port() == port
+                && entry.inode != 0
+                && entry.state != procfs::net::TcpState::Listen
+        };
+        all.iter().filter(is_open).count()
+    }
+
+    #[test]
+    fn a_thousand_connections_leave_no_task_and_no_descriptor_behind() {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+            let at = listener.local_addr().unwrap();
+            let like = Hello {
+                index: 0,
+                count: 2,
+                version: "1".into(),
+                scenario: String::new(),
+                host: String::new(),
+                purpose: Purpose::Run,
+            };
+            let secret = RunSecret::new("a key of this test alone").unwrap();
+            let settings = Settings { like, secret, run_id: 1, wait: Duration::from_secs(600) };
+            let (_place, office) = Place::new(settings, PathBuf::new(), None);
+            let desk = tokio::spawn(coordinate(listener, office));
+            let mut most = 0;
+            for n in 0..1000u32 {
+                let mut stream = TcpStream::connect(at).await.unwrap();
+                // Some are greeted, some say something, some say nothing.
+                match n % 3 {
+                    0 => drop(stream.read_exact(&mut [0; 48]).await.unwrap()),
+                    1 => drop(stream.write_all(&[n as u8; 100]).await),
+                    _ => {}
+                }
+                most = most.max(Handle::current().metrics().num_alive_tasks());
+            }
+            assert!(most > 1, "each has tasks while it is there");
+            let tasks = || Handle::current().metrics().num_alive_tasks();
+            for _ in 0..600 {
+                if tasks() == 1 && open_on(at.port()) == 0 {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            assert_eq!((tasks(), open_on(at.port())), (1, 0), "the desk's own alone");
+            desk.abort();
+        });
     }
 }

@@ -1,30 +1,21 @@
-//! A driver's link to the others: a thread that keeps its connection, and with it, where this process has claimed the
-//! rendezvous, the coordinator's.
+//! A driver's link to the others: what it is told, and what it tells them, over the thread that keeps its connection.
 
 use std::io;
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::claim::{Claimed, claim};
-use super::coordinate::{Beats, Gathered, Office, coordinate};
-use crate::clock;
+use super::coordinate::{Beats, Course, Gathered, Office, Order};
+use super::tether::{Ends, keep};
 use crate::driver::Stop;
 use crate::gate::Watch;
-use crate::rendezvous::{
-    BEAT_EVERY, Beat, Hello, HowToEnd, Member, MemberInput, MemberOutput, RunSecret, Settings, Totals,
-};
+use crate::record::EndedEarly;
+use crate::rendezvous::{Beat, Hello, Room, RunSecret, Settings, Task, Totals};
 use crate::run::RunError;
 use crate::stamp::Stamp;
-use crate::values::{HostPort, visible};
-
-/// Bytes read at a time.
-const PIECE: usize = 64 << 10;
+use crate::values::HostPort;
 
 /// Meeting of a run's drivers: its place and its terms.
 pub struct Rendezvous {
@@ -40,16 +31,20 @@ pub struct Rendezvous {
     pub folder: PathBuf,
     /// For the coordinator: gates that end the run.
     pub watch: Option<Watch>,
+    /// Takes a sentence on what keeps this shard waiting.
+    pub hint: Box<dyn Fn(&str) + Send>,
 }
 
 /// A message of the driver's to the link's thread.
 #[derive(Debug)]
 pub(super) enum Word {
+    Prepared(Room),
     Ready,
     Interrupted,
     Ended(Stamp),
     File(&'static str, Vec<u8>),
     Delivered,
+    Parted,
     Failed(String),
 }
 
@@ -61,8 +56,44 @@ pub struct Place {
     pub beats: watch::Receiver<Beats>,
     /// The end of the run.
     pub gathered: oneshot::Receiver<Gathered>,
-    /// Takes the verdict: exit code and text for all.
-    pub verdict: oneshot::Sender<(u8, String)>,
+    orders: mpsc::UnboundedSender<Order>,
+}
+
+impl Place {
+    /// Its ends, and the office of its desk.
+    pub(super) fn new(settings: Settings, folder: PathBuf, watch: Option<Watch>) -> (Place, Office) {
+        let (orders, ordered) = mpsc::unbounded_channel();
+        let (beating, beats) = watch::channel(Beats::new());
+        let (ended, all_ended) = oneshot::channel();
+        let (gather, gathered) = oneshot::channel();
+        let course = Course { folder, watch, all_ended: ended, gathered: gather };
+        let office = Office { settings, course, beats: beating, orders: ordered };
+        (Place { all_ended, beats, gathered, orders }, office)
+    }
+
+    /// Begins the next of many runs: its task, the folder of the shards' files, and what may end it early.
+    pub fn next(&mut self, task: Task, folder: PathBuf, watch: Option<Watch>) {
+        let (ended, all_ended) = oneshot::channel();
+        let (gather, gathered) = oneshot::channel();
+        (self.all_ended, self.gathered) = (all_ended, gathered);
+        let course = Course { folder, watch, all_ended: ended, gathered: gather };
+        // A thread that has ended has told why.
+        let _ = self.orders.send(Order::Next(rand::random(), task, course));
+    }
+
+    /// Hands out the verdict: exit code and text for all.
+    pub fn judge(&self, exit: u8, text: String) {
+        let _ = self.orders.send(Order::Verdict(exit, text));
+    }
+}
+
+/// The coordinator's word between runs.
+#[derive(Debug)]
+pub enum Told {
+    /// The next run.
+    Next(Task),
+    /// All is over: exit code and text for all; `Err` where the coordinator is lost.
+    Over(Result<(u8, String), String>),
 }
 
 /// The link of a driver that takes part.
@@ -81,8 +112,12 @@ pub struct Link {
     pub totals: watch::Receiver<Totals>,
     /// The wish that the run should end, and why.
     pub wish: watch::Receiver<(Stop, String)>,
+    /// Gate over all that has ended the run.
+    pub early: watch::Receiver<Option<EndedEarly>>,
     /// The verdict of all: exit code and text; `Err` where the coordinator is lost.
     pub verdict: watch::Receiver<Option<Result<(u8, String), String>>>,
+    /// Name and task of the run that comes next.
+    next: watch::Receiver<Option<(u32, Task)>>,
     words: mpsc::UnboundedSender<Word>,
     thread: Option<thread::JoinHandle<()>>,
 }
@@ -92,6 +127,26 @@ impl Link {
     pub fn when_ready(&self) -> impl FnOnce() + Send + 'static {
         let words = self.words.clone();
         move || drop(words.send(Word::Ready))
+    }
+
+    /// Everything is there for the first of many runs.
+    pub fn prepared(&self, room: Room) {
+        self.say(Word::Prepared(room));
+    }
+
+    /// Waits for the coordinator's next word. The link is that run's then.
+    pub async fn told(&mut self) -> Told {
+        tokio::select! {
+            biased;
+            over = self.verdict.wait_for(Option::is_some) => {
+                let over = over.ok().and_then(|over| over.clone());
+                Told::Over(over.unwrap_or_else(|| Err("its thread has ended".into())))
+            }
+            Some((run_id, task)) = next(&mut self.next) => {
+                self.run_id = run_id;
+                Told::Next(task)
+            }
+        }
     }
 
     /// The user wants the run ended.
@@ -114,6 +169,11 @@ impl Link {
         self.say(Word::Delivered);
     }
 
+    /// This shard was ended before its first call, by whoever ended all.
+    pub fn parted(&self) {
+        self.say(Word::Parted);
+    }
+
     /// This shard cannot go on.
     pub fn failed(&self, why: String) {
         self.say(Word::Failed(why));
@@ -132,16 +192,9 @@ impl Link {
     }
 }
 
-/// The thread's ends of the channels.
-struct Ends {
-    welcome: Option<oneshot::Sender<Result<u32, RunError>>>,
-    start: watch::Sender<Option<Stamp>>,
-    ramp_over: watch::Sender<Option<(u32, Stamp)>>,
-    totals: watch::Sender<Totals>,
-    wish: watch::Sender<(Stop, String)>,
-    verdict: watch::Sender<Option<Result<(u8, String), String>>>,
-    beats: watch::Receiver<Beat>,
-    words: mpsc::UnboundedReceiver<Word>,
+async fn next(tasks: &mut watch::Receiver<Option<(u32, Task)>>) -> Option<(u32, Task)> {
+    tasks.changed().await.ok()?;
+    tasks.borrow_and_update().clone()
 }
 
 /// Joins the drivers of a run; returns when the coordinator has taken this one in.
@@ -156,15 +209,22 @@ pub async fn join(rendezvous: Rendezvous) -> Result<Link, RunError> {
     let (totals_tx, totals) = watch::channel(Totals::default());
     let (wish_tx, wish) = watch::channel((Stop::No, String::new()));
     let (verdict_tx, verdict) = watch::channel(None);
+    let (early_tx, early) = watch::channel(None);
+    let (next_tx, next) = watch::channel(None);
     let (beats, beats_rx) = watch::channel(Beat::default());
     let (words, words_rx) = mpsc::unbounded_channel();
     let ends = Ends {
         welcome: Some(welcome),
+        claims: Some(claims),
+        place: None,
         start: start_tx,
         ramp_over: ramp_tx,
         totals: totals_tx,
         wish: wish_tx,
         verdict: verdict_tx,
+        early: early_tx,
+        next: next_tx,
+        fresh: beats.clone(),
         beats: beats_rx,
         words: words_rx,
     };
@@ -173,7 +233,7 @@ pub async fn join(rendezvous: Rendezvous) -> Result<Link, RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(broken)?;
     let thread = thread::Builder::new()
         .name("rendezvous".into())
-        .spawn(move || runtime.block_on(keep(rendezvous, ends, claims)))
+        .spawn(move || runtime.block_on(keep(rendezvous, ends)))
         .map_err(broken)?;
     let run_id = welcomed.await.unwrap_or_else(|_| {
         Err(RunError::Obstacle(
@@ -181,164 +241,6 @@ pub async fn join(rendezvous: Rendezvous) -> Result<Link, RunError> {
         ))
     })?;
     let place = claimed.await.ok().flatten();
-    Ok(Link { run_id, place, beats, start, ramp_over, totals, wish, verdict, words, thread: Some(thread) })
-}
-
-/// The thread's life.
-async fn keep(rendezvous: Rendezvous, mut ends: Ends, claims: oneshot::Sender<Option<Place>>) {
-    let Rendezvous { at, hello, secret, wait, folder, watch } = rendezvous;
-    let Claimed { stream, listener } = match claim(&at, clock::now() + wait).await {
-        Ok(claimed) => claimed,
-        Err(error) => {
-            let why = format!("nobody is at the rendezvous {at}: {error}");
-            return ends.refuse(RunError::Obstacle(why));
-        }
-    };
-    let office = listener.map(|listener| {
-        let (ended, all_ended) = oneshot::channel();
-        let (gather, gathered) = oneshot::channel();
-        let (verdict, judged) = oneshot::channel();
-        let (beats_tx, beats) = watch::channel(Beats::new());
-        let settings = Settings { like: hello.clone(), secret: secret.clone(), run_id: rand::random(), wait };
-
-        let office = Office {
-            folder,
-            settings,
-            watch,
-            all_ended: ended,
-            beats: beats_tx,
-            gathered: gather,
-            verdict: judged,
-        };
-        (tokio::spawn(coordinate(listener, office)), Place { all_ended, beats, gathered, verdict })
-    });
-    let (coordinating, place) = office.unzip();
-    let _ = claims.send(place);
-    let member = Member::new(hello, secret, rand::random(), clock::now());
-    attend(stream, member, &mut ends).await;
-    if let Some(coordinating) = coordinating {
-        let _ = coordinating.await;
-    }
-}
-
-impl Ends {
-    fn refuse(&mut self, error: RunError) {
-        match self.welcome.take() {
-            Some(welcome) => drop(welcome.send(Err(error))),
-            None => self.lose(&error.to_string()),
-        }
-    }
-
-    /// The coordinator is lost: this driver ends as well, and keeps what it has.
-    fn lose(&mut self, why: &str) {
-        self.wish.send_if_modified(|(stop, reason)| {
-            let is_new = *stop < Stop::Soon;
-            if is_new {
-                (*stop, *reason) = (Stop::Soon, format!("the coordinator was lost: {why}"));
-            }
-            is_new
-        });
-        self.verdict.send_replace(Some(Err(why.into())));
-    }
-
-    /// Hands on an output; false when nothing more will come.
-    fn tell(&mut self, output: MemberOutput) -> bool {
-        match output {
-            MemberOutput::Send(_) => {}
-            MemberOutput::Welcome(run_id) => {
-                self.welcome.take().into_iter().for_each(|welcome| drop(welcome.send(Ok(run_id))));
-            }
-            MemberOutput::Start(at) => drop(self.start.send_replace(Some(at))),
-            MemberOutput::RampOver(stage, at) => drop(self.ramp_over.send_replace(Some((stage, at)))),
-            MemberOutput::Totals(totals) => drop(self.totals.send_replace(totals)),
-            MemberOutput::End(how, why) => {
-                let stop = if how == HowToEnd::Early { Stop::Early } else { Stop::Soon };
-                self.wish.send_replace((stop, why));
-            }
-            MemberOutput::Verdict(exit, text) => {
-                self.verdict.send_replace(Some(Ok((exit, text))));
-                return false;
-            }
-            MemberOutput::Refused(why) => {
-                self.refuse(RunError::Unusable(format!(
-                    "the rendezvous refuses this shard: {}",
-                    visible(&why)
-                )));
-                return false;
-            }
-            MemberOutput::Lost(why) => {
-                self.give_up(&why);
-                return false;
-            }
-        }
-        true
-    }
-
-    /// The coordinator is not heard any more, or was never one of ours.
-    fn give_up(&mut self, why: &str) {
-        match self.welcome.is_some() {
-            true => self.refuse(RunError::Obstacle(format!(
-                "the rendezvous cannot be joined: {why}; does LOADTEST_KEY hold the same key for all, and is that the \
-                 rendezvous of this run?"
-            ))),
-            false => self.lose(why),
-        }
-    }
-}
-
-/// Keeps the connection until the verdict.
-async fn attend(stream: TcpStream, mut member: Member, ends: &mut Ends) {
-    let (mut read, mut write) = stream.into_split();
-    let mut piece = vec![0; PIECE];
-    let mut next_beat = clock::now() + BEAT_EVERY;
-    loop {
-        while let Some(output) = member.poll() {
-            let is_lost = match output {
-                MemberOutput::Send(bytes) => !sent(&mut write, &bytes).await,
-                output if !ends.tell(output.clone()) => return,
-                _ => false,
-            };
-            if is_lost {
-                return ends.give_up("it takes nothing any more");
-            }
-        }
-        let wake = member.poll_timeout().map_or(next_beat, |at| at.min(next_beat));
-        // What has come is taken before the coordinator is given up for silent.
-        tokio::select! {
-            biased;
-            read = read.read(&mut piece) => {
-                let now = clock::now();
-                match read.ok().and_then(|read| piece.get(..read)).filter(|bytes| !bytes.is_empty()) {
-                    Some(bytes) => member.handle(now, MemberInput::Bytes(bytes)),
-                    None => member.handle(now, MemberInput::Closed),
-                }
-            }
-            Some(word) = ends.words.recv() => {
-                let input = match &word {
-                    Word::Ready => MemberInput::Ready,
-                    Word::Interrupted => MemberInput::Interrupted,
-                    Word::Ended(started_at) => MemberInput::Ended(*started_at),
-                    Word::File(name, bytes) => MemberInput::File(name, bytes),
-                    Word::Delivered => MemberInput::Delivered,
-                    Word::Failed(why) => MemberInput::Failed(why.clone()),
-                };
-                member.handle(clock::now(), input);
-            }
-            () = tokio::time::sleep_until(clock::tokio_deadline(wake)) => {
-                let now = clock::now();
-                member.handle_timeout(now);
-                if next_beat <= now {
-                    next_beat = now + BEAT_EVERY;
-                    let beat = ends.beats.borrow_and_update().clone();
-                    member.handle(now, MemberInput::Beat(beat));
-                }
-            }
-        }
-    }
-}
-
-async fn sent(write: &mut OwnedWriteHalf, bytes: &[u8]) -> bool {
-    // A coordinator that takes nothing for so long is no more heard than one that says nothing.
-    const WITHIN: Duration = Duration::from_secs(30);
-    matches!(tokio::time::timeout(WITHIN, write.write_all(bytes)).await, Ok(Ok(())))
+    let thread = Some(thread);
+    Ok(Link { run_id, place, beats, start, ramp_over, totals, wish, early, verdict, next, words, thread })
 }

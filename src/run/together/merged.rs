@@ -71,6 +71,9 @@ impl Shares {
     pub fn merge(mut self, resolved: &Resolved, count: u32, gathered: Option<&Gathered>) -> Run {
         self.add_windows();
         let mut rows: Vec<_> = (0..count).map(|index| self.row(index, gathered)).collect();
+        // Each share knows by whose wish it ended; a coordinator knows better.
+        let of_share = |share: &Share| share.run.environment.share.as_ref()?.ended_early.clone();
+        let ended_early = self.shares.iter().find_map(of_share);
         let mut run = merge(self.shares);
         let environment = &mut run.environment;
         if environment.format == 0 {
@@ -85,7 +88,7 @@ impl Shares {
         } else {
             environment.share = None;
         }
-        if let Some(early) = gathered.and_then(|gathered| gathered.ended_early.clone()) {
+        if let Some(early) = gathered.and_then(|gathered| gathered.ended_early.clone()).or(ended_early) {
             environment.ended_early = Some(early);
         }
         run

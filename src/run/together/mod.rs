@@ -7,7 +7,8 @@ mod coordinate;
 mod link;
 pub mod merged;
 mod shards;
+mod tether;
 
 pub use coordinate::{Beats, Gathered};
-pub use link::{Link, Place, Rendezvous, join};
-pub use shards::{KEY, Refusal, RunShard, StartAt, hello, secret, share_of};
+pub use link::{Link, Place, Rendezvous, Told, join};
+pub use shards::{KEY, Refusal, RunShard, StartAt, hello, hello_of, secret, share_of};

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::rendezvous::{Hello, RunSecret};
+use crate::rendezvous::{Hello, Purpose, RunSecret};
 use crate::run::RunError;
 use crate::scenario::{AsteriskMode, Resolved, Scenario, ServiceMode};
 use crate::shard::Shard;
@@ -105,19 +105,32 @@ pub fn share_of(scenario: &Scenario, shard: Shard) -> Scenario {
     share
 }
 
-/// A shard's word of itself. Scenarios must be the same but for what belongs to a machine.
+/// A shard's word of itself, for one run.
 pub fn hello(resolved: &Resolved, shard: Shard, host: &str) -> Hello {
-    let mut common = resolved.scenario.clone();
-    common.sip.local = Scenario::default().sip.local;
-    common.driver = Default::default();
-    let judged = format!("{:?} {:?}", common.gates, common.limits);
-    let digest = Sha256::digest(format!("{} {judged}", common.hash()).as_bytes());
+    hello_of(Purpose::Run, &[resolved], shard, host)
+}
+
+/// A shard's word of itself. Scenarios must be the same but for what belongs to a machine.
+pub fn hello_of(purpose: Purpose, scenarios: &[&Resolved], shard: Shard, host: &str) -> Hello {
+    let mut digest = Sha256::new();
+    for resolved in scenarios {
+        let mut common = resolved.scenario.clone();
+        common.sip.local = Scenario::default().sip.local;
+        common.driver = Default::default();
+        let judged = format!("{:?} {:?}", common.gates, common.limits);
+        digest.update(format!("{} {judged}", common.hash()));
+        // Goals go by their numbers.
+        if purpose == Purpose::Search {
+            digest.update(format!(" {:?}", common.search));
+        }
+    }
     Hello {
         index: shard.index,
         count: shard.count,
         version: env!("CARGO_PKG_VERSION").into(),
-        scenario: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+        scenario: digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
         host: host.into(),
+        purpose,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Coordinator and shards in virtual time, with clocks that differ and ways that take their time; and who else may call.
 
+mod rounds;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -19,7 +21,14 @@ fn secret(key: &str) -> RunSecret {
 }
 
 fn hello(index: u32, count: u32) -> Hello {
-    Hello { index, count, version: "0.2.0".into(), scenario: "5ce1".into(), host: format!("h{index}") }
+    Hello {
+        index,
+        count,
+        version: "0.2.0".into(),
+        scenario: "5ce1".into(),
+        host: format!("h{index}"),
+        purpose: Purpose::Run,
+    }
 }
 
 /// A shard with a clock and a way of its own.
@@ -50,8 +59,12 @@ struct World {
 
 impl World {
     fn new(count: u32) -> World {
+        World::like(hello(0, count))
+    }
+
+    fn like(like: Hello) -> World {
         let now = Stamp::ZERO + 1_000_000 * S;
-        let settings = Settings { like: hello(0, count), secret: secret(KEY), run_id: 7, wait: WAIT };
+        let settings = Settings { like, secret: secret(KEY), run_id: 7, wait: WAIT };
         let coordinator = Coordinator::new(settings, now);
         let (shards, parcels) = Default::default();
         World { now, coordinator, shards, parcels, order: 0, events: Vec::new() }
@@ -441,30 +454,6 @@ fn a_flood_of_connections_and_a_slow_one_keep_nobody_out_and_grow_nothing() {
     }
     world.coordinator.handle(world.now, CoordinatorInput::Bytes(slow, &[0; 64]));
     assert_eq!(world.coordinator.stranger_count(), 0, "all had their time");
-}
-
-#[test]
-fn a_shard_that_sends_what_no_shard_sends_is_sent_away_and_named() {
-    for (input, word) in [
-        (MemberInput::File("calls.csv", b"x"), "nobody asked for"),
-        (MemberInput::Delivered, "before it had ended"),
-    ] {
-        let mut world = World::of(&[(0, MS); 2]);
-        world.all(|| MemberInput::Ready);
-        world.run_for(2 * S);
-        world.tell(1, input);
-        world.run_for(100 * MS);
-        let absences = world.absences();
-        assert!(absences[0].0 == 1 && absences[0].1.contains(word), "{absences:?}");
-    }
-    let mut world = World::of(&[(0, MS); 2]);
-    world.all(|| MemberInput::Ready);
-    world.run_for(2 * S);
-    world.tell(1, MemberInput::Ended(Stamp::ZERO));
-    world.tell(1, MemberInput::File("../../etc/passwd", b"x"));
-    world.run_for(100 * MS);
-    assert!(!world.events.iter().any(|event| matches!(event, CoordinatorEvent::File(..))));
-    assert!(world.absences()[0].1.contains("nobody asked for"));
 }
 
 proptest! {

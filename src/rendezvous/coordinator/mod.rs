@@ -1,14 +1,19 @@
 //! The coordinator's end: one for all shards, its own included, which comes over a connection as the others do.
 
+mod door;
+mod rounds;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::message::{Beat, FILES, FromCoordinator, FromShard, Hello, HowToEnd, Totals, cut};
 use super::roll::{Absence, Attendance, Exchanges};
-use super::seal::{Channel, GREETING, Nonce, RunSecret};
-use super::{BEAT_EVERY, EXCHANGES, HELLO_WITHIN, LOST_AFTER, MOST_STRANGERS, RAMP_NOTICE, START_NOTICE};
-use crate::record::{Live, Phase};
+use super::seal::{Nonce, RunSecret};
+use super::task::{Room, Task};
+use super::{BEAT_EVERY, EXCHANGES, HELLO_WITHIN, LOST_AFTER, RAMP_NOTICE, START_NOTICE};
+use crate::record::{EndedEarly, Live, Phase};
 use crate::stamp::Stamp;
+use door::Connection;
 
 /// Terms that all shards of a run must agree on, and the time for which they are waited for.
 #[derive(Debug, Clone)]
@@ -32,9 +37,13 @@ pub enum CoordinatorInput<'a> {
     Bytes(u64, &'a [u8]),
     /// It was closed by the other side, or does not take what is sent.
     Closed(u64),
+    /// A gate over all has made the run hopeless.
+    EndsEarly(EndedEarly),
     /// The run is to end.
     End(HowToEnd, String),
-    /// The run is judged.
+    /// The next of many runs, with its name.
+    Next(u32, Task),
+    /// The run is judged, or the last of many.
     Verdict(u8, String),
 }
 
@@ -54,6 +63,8 @@ pub enum CoordinatorOutput {
 pub enum CoordinatorEvent {
     /// A shard has come.
     Came(u32),
+    /// All have come, and are prepared for the first of many runs: their rooms, by number.
+    Prepared(Vec<Room>),
     /// All have come, and are ready: second 0 begins then.
     Starts(Stamp),
     /// A shard is missing from now on.
@@ -70,23 +81,14 @@ pub enum CoordinatorEvent {
     AllDelivered,
 }
 
-/// A connection.
-struct Connection {
-    opened_at: Stamp,
-    nonce: Nonce,
-    /// Bytes before the shard's own nonce is there.
-    early: Vec<u8>,
-    channel: Option<Channel>,
-    /// The shard that it is, once it has said so.
-    index: Option<u32>,
-}
-
 /// A shard that has come.
 struct Present {
     connection: u64,
     host: String,
     heard_at: Stamp,
     clock: Exchanges,
+    /// Its word that it is prepared for the first of many runs.
+    room: Option<Room>,
     is_ready: bool,
     beat: Beat,
     started_ns: Option<u64>,
@@ -98,6 +100,10 @@ struct Present {
 /// Progress of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
+    /// Before the first of many runs.
+    Preparing,
+    /// All are prepared, and nothing is given to do yet.
+    Prepared,
     Gathering,
     Running,
     /// No shard has a call left.
@@ -130,10 +136,11 @@ pub struct Coordinator {
 impl Coordinator {
     /// Waits for shards from `now` on.
     pub fn new(settings: Settings, now: Stamp) -> Coordinator {
+        let has_rounds = settings.like.purpose.has_rounds();
         Coordinator {
             deadline: now + settings.wait,
             settings,
-            stage: Stage::Gathering,
+            stage: if has_rounds { Stage::Preparing } else { Stage::Gathering },
             connections: BTreeMap::new(),
             present: BTreeMap::new(),
             absent: BTreeMap::new(),
@@ -196,9 +203,15 @@ impl Coordinator {
                 let of = self.connections.remove(&id).and_then(|connection| connection.index);
                 of.into_iter().for_each(|index| self.lose(index, Absence::Gone));
             }
+            CoordinatorInput::EndsEarly(early) => self.ends_early(&early),
             CoordinatorInput::End(how, why) => self.end(how, &why),
+            CoordinatorInput::Next(run_id, task) => self.next_round(now, run_id, &task),
             CoordinatorInput::Verdict(exit, text) => {
-                self.tell_all(|_| FromCoordinator::Verdict { exit, text: text.clone() });
+                // Those that could not go on wait for it as well.
+                let of_shards = self.connections.iter().filter(|(_, connection)| connection.index.is_some());
+                let ids: Vec<_> = of_shards.map(|(id, _)| *id).collect();
+                let verdict = FromCoordinator::Verdict { exit, text };
+                ids.into_iter().for_each(|id| self.tell(id, &verdict));
                 let ids: Vec<_> = self.connections.keys().copied().collect();
                 ids.into_iter().for_each(|id| self.close(id));
             }
@@ -211,11 +224,10 @@ impl Coordinator {
         let late = self.strangers().filter(|(_, stranger)| stranger.opened_at + HELLO_WITHIN <= now);
         let late: Vec<_> = late.map(|(id, _)| *id).collect();
         late.into_iter().for_each(|id| self.close(id));
-        let is_silent =
-            |(_, shard): &(&u32, &Present)| !shard.has_delivered && shard.heard_at + LOST_AFTER <= now;
-        let silent: Vec<_> = self.attending().filter(is_silent).map(|(index, _)| *index).collect();
+        let silent = self.awaited().filter(|(_, shard)| shard.heard_at + LOST_AFTER <= now);
+        let silent: Vec<_> = silent.map(|(index, _)| *index).collect();
         silent.into_iter().for_each(|index| self.lose(index, Absence::Silent));
-        if self.stage == Stage::Gathering && self.deadline <= now {
+        if self.ends_waiting().is_some_and(|deadline| deadline <= now) {
             self.miss();
         }
         if self.next_beat <= now {
@@ -234,53 +246,8 @@ impl Coordinator {
     /// The time of the next [`Coordinator::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Stamp> {
         let hello = self.strangers().map(|(_, stranger)| stranger.opened_at + HELLO_WITHIN).min();
-        let waits = self.attending().filter(|(_, shard)| !shard.has_delivered);
-        let silent = waits.map(|(_, shard)| shard.heard_at + LOST_AFTER).min();
-        let deadline = (self.stage == Stage::Gathering).then_some(self.deadline);
-        [hello, silent, deadline, Some(self.next_beat)].into_iter().flatten().min()
-    }
-
-    fn opened(&mut self, now: Stamp, id: u64, nonce: Nonce) {
-        if self.strangers().count() >= MOST_STRANGERS {
-            let oldest = self.strangers().min_by_key(|(id, stranger)| (stranger.opened_at, **id));
-            let oldest = oldest.map(|(id, _)| *id);
-            oldest.into_iter().for_each(|id| self.close(id));
-        }
-        let connection = Connection { opened_at: now, nonce, early: Vec::new(), channel: None, index: None };
-        self.connections.insert(id, connection);
-        self.outputs.push_back(CoordinatorOutput::Send(id, [&GREETING[..], &nonce].concat()));
-    }
-
-    fn bytes(&mut self, now: Stamp, id: u64, bytes: &[u8]) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        // A part of a message is a sign of life as well: a file may come slowly.
-        if let Some(shard) = connection.index.and_then(|index| self.present.get_mut(&index)) {
-            shard.heard_at = now;
-        }
-        match &mut connection.channel {
-            Some(channel) => channel.feed(bytes),
-            None => {
-                connection.early.extend_from_slice(bytes);
-                let Some(shard) = connection.early.first_chunk::<32>() else { return };
-                let secret = &self.settings.secret;
-                let mut channel = Channel::of_coordinator(secret, &connection.nonce, shard);
-                channel.feed(&std::mem::take(&mut connection.early)[32..]);
-                connection.channel = Some(channel);
-            }
-        }
-        loop {
-            let channel = self.connections.get_mut(&id).and_then(|connection| connection.channel.as_mut());
-            let Some(channel) = channel else { return };
-            match channel.next::<FromShard>() {
-                Ok(Some(message)) => self.hear(now, id, message),
-                Ok(None) => return,
-                Err(fault) => {
-                    let index = self.connections.get(&id).and_then(|connection| connection.index);
-                    self.close(id);
-                    index.into_iter().for_each(|index| self.lose(index, Absence::Wrong(fault.to_string())));
-                }
-            }
-        }
+        let silent = self.awaited().map(|(_, shard)| shard.heard_at + LOST_AFTER).min();
+        [hello, silent, self.ends_waiting(), Some(self.next_beat)].into_iter().flatten().min()
     }
 
     fn hear(&mut self, now: Stamp, id: u64, message: FromShard) {
@@ -302,6 +269,8 @@ impl Coordinator {
                     self.ping(now, index);
                 }
             }
+            FromShard::Prepared(room) if self.stage == Stage::Preparing => shard.room = Some(room.tidy()),
+            FromShard::Prepared(_) => self.send_away(id, index, "it said what nobody had asked it"),
             FromShard::Ready => shard.is_ready = true,
             FromShard::Beat(beat) => shard.beat = *beat,
             FromShard::Interrupted => {
@@ -320,58 +289,8 @@ impl Coordinator {
             },
             FromShard::Delivered if shard.has_ended => shard.has_delivered = true,
             FromShard::Delivered => self.send_away(id, index, "it delivered before it had ended"),
+            FromShard::Parted => self.lose(index, Absence::Parted),
             FromShard::Failed { why } => self.lose(index, Absence::Failed(cut(&why))),
-        }
-    }
-
-    /// Admits who knows the key, if it is a shard of this run that is not there yet.
-    fn admit(&mut self, now: Stamp, id: u64, hello: &Hello) {
-        let like = &self.settings.like;
-        let index = hello.index;
-        let differs = |what: &str, theirs: &dyn std::fmt::Display, ours: &dyn std::fmt::Display| {
-            Some(format!("shard {index} has {what} {theirs}, this run has {ours}"))
-        };
-        let (theirs, ours) = (cut(&hello.version), &like.version);
-        let why = match () {
-            () if theirs != *ours => differs("version", &theirs, ours),
-            () if hello.count != like.count => differs("a number of shards of", &hello.count, &like.count),
-            () if index >= like.count => differs("a number beyond the", &like.count, &"fewer"),
-            () if hello.scenario != like.scenario => Some(format!(
-                "shard {index} has another scenario than the coordinator: give all shards the same file, --set and \
-                 environment"
-            )),
-            () if self.present.contains_key(&index) => {
-                Some(format!("shard {index} is there already: each has a number of its own"))
-            }
-            () if self.stage != Stage::Gathering => Some(format!("shard {index} came after the start")),
-            () => None,
-        };
-        if let Some(why) = why {
-            self.tell(id, &FromCoordinator::Refused { why: why.clone() });
-            self.close(id);
-            self.refused = Some(why);
-            return;
-        }
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        connection.index = Some(index);
-        let shard = Present {
-            connection: id,
-            host: cut(&hello.host),
-            heard_at: now,
-            clock: Exchanges::default(),
-            is_ready: false,
-            beat: Beat::default(),
-            started_ns: None,
-            has_ended: false,
-            has_delivered: false,
-            absence: None,
-        };
-        self.present.insert(index, shard);
-        self.event(CoordinatorEvent::Came(index));
-        self.tell(id, &FromCoordinator::Welcome { run_id: self.settings.run_id });
-        self.ping(now, index);
-        if self.present.len() as u32 == self.settings.like.count {
-            self.deadline = now + self.settings.wait;
         }
     }
 
@@ -385,7 +304,11 @@ impl Coordinator {
     fn advance(&mut self, now: Stamp) {
         let count = self.settings.like.count as usize;
         let are_all = |is: fn(&Present) -> bool, of: &Coordinator| of.attending().all(|(_, shard)| is(shard));
-        if self.stage == Stage::Gathering && self.attending().count() == count {
+        let have_all_come = self.attending().count() == count;
+        if self.stage == Stage::Preparing && have_all_come {
+            self.prepare();
+        }
+        if self.stage == Stage::Gathering && have_all_come {
             let is_set = |shard: &Present| {
                 shard.is_ready && shard.clock.count >= EXCHANGES && shard.clock.offset_ns().is_some()
             };
@@ -442,7 +365,7 @@ impl Coordinator {
     }
 
     fn call_off(&mut self) {
-        if self.stage == Stage::Gathering {
+        if matches!(self.stage, Stage::Preparing | Stage::Gathering) {
             self.stage = Stage::CalledOff;
             self.event(CoordinatorEvent::CalledOff);
         }
@@ -452,7 +375,8 @@ impl Coordinator {
     fn lose(&mut self, index: u32, absence: Absence) {
         let Some(shard) = self.present.get_mut(&index) else { return };
         // Who has delivered everything may go, and all may where there is no run.
-        if shard.absence.is_some() || shard.has_delivered || self.stage == Stage::CalledOff {
+        let may_go = shard.has_delivered && !self.settings.like.purpose.has_rounds();
+        if shard.absence.is_some() || may_go || self.stage == Stage::CalledOff {
             return;
         }
         shard.absence = Some(absence.clone());
@@ -493,15 +417,5 @@ impl Coordinator {
 
     fn event(&mut self, event: CoordinatorEvent) {
         self.outputs.push_back(CoordinatorOutput::Event(event));
-    }
-
-    /// Connections that have not said who they are.
-    fn strangers(&self) -> impl Iterator<Item = (&u64, &Connection)> {
-        self.connections.iter().filter(|(_, connection)| connection.index.is_none())
-    }
-
-    #[cfg(test)]
-    pub(super) fn stranger_count(&self) -> usize {
-        self.strangers().count()
     }
 }
