@@ -19,7 +19,7 @@ use crate::driver::{Progress, Recent, RecentTurns};
 use crate::gate::{Gate, Outcome, so_far};
 use crate::net::http_server;
 use crate::openmetrics::{Form, Labels, Page, Samples, Suffix, plain};
-use crate::record::{Live, Phase, Quantile};
+use crate::record::{Live, LiveTarget, Phase, Quantile};
 use crate::run::RunPlan;
 
 /// First part of every name.
@@ -40,6 +40,8 @@ pub struct LiveServer {
 struct Board {
     gates: Vec<Gate>,
     name: String,
+    /// Addresses of the targets, in their order.
+    targets: Vec<String>,
     told: Option<Told>,
     /// Text of these figures, once somebody has asked.
     text: Option<Arc<str>>,
@@ -69,7 +71,7 @@ impl Told {
 
 impl Board {
     fn new(name: &str, gates: &[Gate]) -> Board {
-        Board { gates: gates.to_vec(), name: name.into(), told: None, text: None }
+        Board { gates: gates.to_vec(), name: name.into(), targets: Vec::new(), told: None, text: None }
     }
 
     /// Takes the run's present state, unless it has one of the same second and phase.
@@ -85,7 +87,7 @@ impl Board {
     /// The text of what was told last.
     fn text(&mut self) -> Arc<str> {
         let render = || match &self.told {
-            Some(told) => text(told, &self.name, &self.gates),
+            Some(told) => text(told, &self.name, &self.targets, &self.gates),
             None => Page::default().text(PREFIX, Labels::new()),
         };
         self.text.get_or_insert_with(|| render().into()).clone()
@@ -99,7 +101,12 @@ impl LiveServer {
     /// The address cannot be listened on.
     pub async fn wanted(address: Option<SocketAddr>, plan: &RunPlan) -> Result<Option<LiveServer>, Failure> {
         match address {
-            Some(address) => Self::start(address, &plan.scenario().name, &plan.gates).await.map(Some),
+            Some(address) => {
+                let server = Self::start(address, &plan.scenario().name, &plan.gates).await?;
+                let targets = plan.scenario().asterisk.sip.iter().map(ToString::to_string);
+                locked(&server.board).targets = targets.collect();
+                Ok(Some(server))
+            }
             None => Ok(None),
         }
     }
@@ -154,7 +161,7 @@ async fn metrics(State(board): State<Arc<Mutex<Board>>>, headers: HeaderMap) -> 
     ([(CONTENT_TYPE, form.content_type()), (VARY, "Accept")], body).into_response()
 }
 
-fn text(told: &Told, name: &str, gates: &[Gate]) -> String {
+fn text(told: &Told, name: &str, targets: &[String], gates: &[Gate]) -> String {
     let Told { phase, stage, elapsed, calls_up, attempts, failed, calls, recent, ref live } = *told;
     let mut page = Page::default();
     let phases = [Phase::Ramp, Phase::Warmup, Phase::Hold, Phase::Drain];
@@ -167,6 +174,7 @@ fn text(told: &Told, name: &str, gates: &[Gate]) -> String {
     page.counter("attempts", "INVITEs of new calls", u64::from(attempts));
     page.counter("failed", "attempts that failed", u64::from(failed));
     counts(&mut page, live);
+    by_target(&mut page, live, targets);
     let help = "round trip over the last settled seconds; +Inf where the rank falls among the lost";
     percentiles(&mut page, "rtt", help, &[("50", recent.rtt_p50), ("99", recent.rtt_p99)]);
     let help = "round trip of the control stream past Asterisk, over the same seconds";
@@ -214,6 +222,23 @@ fn counts(page: &mut Page, live: &Live) {
     );
     page.counter("packets_lost", "of these, packets not back in time", live.lost);
     page.counter("packets_late", "of those back, the late ones", live.late);
+}
+
+/// Calls by target, where there are several.
+fn by_target(page: &mut Page, live: &Live, targets: &[String]) {
+    if live.targets.is_empty() {
+        return;
+    }
+    let samples = |of: fn(&LiveTarget) -> u64| -> Vec<(Labels, u64)> {
+        let each = targets.iter().zip(&live.targets);
+        each.map(|(address, target)| (vec![("target", address.clone())], of(target))).collect()
+    };
+    let up = samples(|target| target.calls_up).into_iter().map(|(labels, up)| (labels, up as f64));
+    page.gauge("target_calls_up", None, "calls to each target that are up", Samples::from_iter(up));
+    let mut counter = |name, help, of| page.counter(name, help, Samples::from_iter(samples(of)));
+    counter("target_attempts", "INVITEs of new calls to each target", |target| target.attempts);
+    counter("target_answered", "of these, attempts answered", |target| target.answered);
+    counter("target_failed", "of these, attempts that failed", |target| target.failed);
 }
 
 /// The gates that can be judged before the end, and the worst of them.
@@ -365,6 +390,25 @@ mod tests {
         }
         board.tell(&Progress { phase: Phase::Drain, ..at(9200) });
         assert_eq!(said(&mut board), 9200, "another phase");
+    }
+
+    #[test]
+    fn calls_are_told_by_target_where_there_are_several() {
+        let target = |calls_up, failed| LiveTarget { calls_up, attempts: 9, answered: 9 - failed, failed };
+        let live = Live { targets: vec![target(5, 0), target(2, 7)], ..Live::default() };
+        let mut board = Board::new("x", &[]);
+        board.targets = vec!["10.0.0.1:5060".into(), "pbx:5060".into()];
+        board.tell(&progress(Recent::default(), &live));
+        let text = board.text();
+        for line in [
+            "loadtest_live_target_calls_up{scenario=\"x\",target=\"10.0.0.1:5060\"} 5.0",
+            "loadtest_live_target_failed_total{scenario=\"x\",target=\"pbx:5060\"} 7",
+            "loadtest_live_target_answered_total{scenario=\"x\",target=\"pbx:5060\"} 2",
+        ] {
+            assert!(text.lines().any(|said| said == line), "{line} is not in\n{text}");
+        }
+        assert_eq!(lint::problems(&plain(&text)), [""; 0]);
+        assert!(!text_of(Recent::default(), &Live::default(), &[]).contains("target"));
     }
 
     #[test]

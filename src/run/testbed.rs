@@ -16,13 +16,13 @@ use super::logs;
 use super::managed::start_asterisk;
 use super::neighbours::{self, Neighbour};
 use super::plan::RunPlan;
+use super::targets::{listed, resolve_all};
 use super::wire::wire;
 use crate::asterisk::{Account, Ari, LogCounts, Managed};
 use crate::child::{ChildOutput, Keeper, LogDigest, LogReader};
 use crate::clock::Timeline;
 use crate::driver::{Stop, Watched, WireConfig};
 use crate::files;
-use crate::net::resolve::resolve;
 use crate::record::{Breakage, Environment, LogLine, Observed, ServiceRecord, Setup, TestedProcess};
 use crate::scenario::fault::Target;
 use crate::scenario::{AsteriskMode, Scenario, ServiceMode};
@@ -56,7 +56,8 @@ pub struct Testbed {
     starts: u32,
     /// Trials that have begun.
     trials: u32,
-    target: SocketAddr,
+    /// Addresses that SIP is sent to, in the order of the scenario; there is at least one.
+    targets: Vec<SocketAddr>,
     wire: WireConfig,
     logs: PathBuf,
     /// Asterisk and service where the run has not started them.
@@ -89,10 +90,9 @@ impl Testbed {
             AsteriskMode::Managed => Some(start_asterisk(plan, logs, &is_ending).await?),
             AsteriskMode::External => None,
         };
-        let target = match (&asterisk, scenario.next_hop()) {
-            (Some(managed), _) => managed.sip_addr(),
-            (None, Some((hop, key))) => resolve(hop, key, Some(scenario.sip.local)).await?,
-            (None, None) => return Err(RunError::Unusable("an external Asterisk needs asterisk.sip".into())),
+        let targets = match &asterisk {
+            Some(managed) => vec![managed.sip_addr()],
+            None => resolve_all(scenario).await?,
         };
         let wire = wire(scenario, asterisk.as_ref().and_then(Managed::issuer))?;
         let ari = match (&asterisk, &scenario.asterisk.ari) {
@@ -110,7 +110,7 @@ impl Testbed {
             application: None,
             starts: 0,
             trials: 0,
-            target,
+            targets,
             wire,
             logs: logs.into(),
             neighbours: [Neighbour::Elsewhere; 2],
@@ -148,9 +148,9 @@ impl Testbed {
         Ok(())
     }
 
-    /// The address that SIP is sent to.
-    pub fn target(&self) -> SocketAddr {
-        self.target
+    /// The addresses that SIP is sent to, in the order of the scenario.
+    pub fn targets(&self) -> &[SocketAddr] {
+        &self.targets
     }
 
     /// Transport of that SIP.
@@ -212,9 +212,10 @@ impl Testbed {
 
     /// Looks for Asterisk and the service on this machine, as far as the run has not started them.
     fn look_around(&self) -> [Neighbour; 2] {
-        let asterisk = match self.asterisk {
-            Some(_) => Neighbour::Elsewhere,
-            None => neighbours::bound_to(self.target, self.scenario.asterisk.transport),
+        // The figures of one of several would pass for those of all.
+        let asterisk = match (&self.asterisk, self.targets.as_slice()) {
+            (None, [target]) => neighbours::bound_to(*target, self.scenario.asterisk.transport),
+            _ => Neighbour::Elsewhere,
         };
         let ari = self.ari().filter(|_| self.scenario.service.mode == ServiceMode::External);
         let service = ari.map(|ari| neighbours::connected_to(&ari.addresses()));
@@ -373,7 +374,7 @@ impl Testbed {
 
     /// Asterisk's version: what was started, or what an external one says over ARI.
     async fn asterisk_version(&self) -> String {
-        let external = format!("external at {}", self.target);
+        let external = format!("external at {}", listed(&self.targets));
         match (&self.asterisk, &self.ari) {
             (Some(managed), _) => managed.install().version.clone(),
             (None, Some(ari)) => match ari.version().await {
@@ -399,7 +400,7 @@ impl Testbed {
             setup: Setup {
                 managed: self.asterisk.is_some(),
                 service: application::word(s.service.mode).into(),
-                target: self.target.to_string(),
+                target: listed(&self.targets),
                 to: s.sip.to.clone(),
                 from: s.sip.caller(user.as_deref()).into(),
                 user: user.unwrap_or_default(),

@@ -5,6 +5,7 @@ mod figure;
 mod lanes;
 mod media_way;
 mod ns;
+mod one_or_more;
 mod realtime;
 mod text;
 mod uuid;
@@ -15,6 +16,7 @@ pub use figure::{Unit, Value, counted, show};
 pub use lanes::{Lanes, MOST_LANES};
 pub use media_way::MediaWay;
 pub use ns::Ns;
+pub use one_or_more::{Listed, MOST_LISTED, OneOrMore};
 pub use realtime::Realtime;
 pub use text::{WIDTH, cut, one_line, wrapped};
 pub use uuid::Uuid;
@@ -210,6 +212,11 @@ as_text!(
     r"^([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\]):\+?[0-9]{1,5}$",
     ["127.0.0.1:5060", "pbx.example:5060"]
 );
+
+impl Listed for HostPort {
+    const ONE_OR_MORE: &'static str = "host and port, or a list of them";
+    const EXAMPLE: &'static str = "127.0.0.1:5060";
+}
 
 impl HostPort {
     /// The name or address; one of IPv6 without its brackets.
