@@ -110,7 +110,7 @@ fn one_that_refuses_every_call_is_named_and_the_other_is_measured() {
     let calls = rows(&two.places[0].out().join("calls.csv"));
     let of_second = calls.iter().filter(|call| call["call"].parse::<u64>().expect("a number") % 2 == 1);
     assert!(
-        of_second.clone().count() as u64 == attempts
+        of_second.clone().count() as u64 == half
             && of_second.into_iter().all(|call| call["ending"] == "auth_failed")
     );
     let finding = &summary["findings"][0];
