@@ -126,11 +126,12 @@ pub struct Asterisk {
     /// Asterisk's RTP ports (its `rtp.conf`): two even ports a call, so four of the range.
     pub rtp_ports: PortRange,
     /// Address where an external Asterisk takes SIP, or a list of up to 64, among which the calls are dealt in turn: call k
-    /// goes to number k mod their count. Figures by target are in the report.
+    /// goes to number k mod their count, from 0. With several, `service.mode` is `"none"`, and the report has figures of
+    /// each.
     #[serde(skip_serializing_if = "OneOrMore::is_empty")]
     pub sip: OneOrMore<HostPort>,
-    /// Transport of SIP, of a managed Asterisk as well as of an external one. `"tcp"` and `"tls"` take one connection for
-    /// all calls, which is opened before the first one, and again when it ends.
+    /// Transport of SIP, of a managed Asterisk as well as of an external one. `"tcp"` and `"tls"` take one connection to
+    /// each target for all of its calls, which is opened before the first one, and again when it ends.
     pub transport: Transport,
     /// ARI of an external Asterisk; user and password come from ARI_USER and ARI_PASS.
     #[cfg_attr(test, schemars(extend("pattern" = "^http://", "examples" = ["http://127.0.0.1:8088"])))]

@@ -275,3 +275,24 @@ async fn a_target_that_is_not_there_is_an_error_in_words() {
         "{words}"
     );
 }
+
+#[tokio::test]
+async fn each_target_has_a_connection_of_its_own_and_one_that_is_away_keeps_none_waiting() {
+    let any = "127.0.0.1:0".parse().unwrap();
+    let [one, two, away] = [(); 3].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let targets = [&one, &away, &two].map(|listener| listener.local_addr().unwrap());
+    drop(away);
+    let mut streams = Streams::open(&TCP, any, &targets).await.unwrap();
+    let [from_one, from_two] = [&one, &two].map(|listener| listener.accept().unwrap().1);
+    assert_eq!([streams.local(0), streams.local(2)], [from_one, from_two]);
+    assert_ne!(from_one, from_two);
+    let why = streams.first_broken.clone().expect("the one that is away");
+    assert!(why.contains(&targets[1].to_string()), "{why}");
+    // It is tried again, whatever the others do.
+    let at = streams.poll_timeout().expect("another try");
+    let back = std::net::TcpListener::bind(targets[1]).unwrap();
+    streams.handle_timeout(at);
+    assert_eq!(back.accept().unwrap().1, streams.local(1));
+    let none = Streams::open(&TCP, any, &[targets[1]]).await.map(drop);
+    assert!(none.is_ok());
+}
