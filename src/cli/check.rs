@@ -122,8 +122,8 @@ async fn asterisk(plan: &RunPlan, survey: &mut Survey) {
             Err(failure) => return survey.obstacles.push(failure.to_string()),
         };
         let asked = probe_all(plan, &targets).await;
-        for (target, result) in targets.into_iter().zip(asked) {
-            print(&external(plan, target, result, survey));
+        for ((number, target), result) in (0..).zip(targets).zip(asked) {
+            print(&external(plan, (number, target), result, survey));
         }
         return;
     }
@@ -134,9 +134,15 @@ async fn asterisk(plan: &RunPlan, survey: &mut Survey) {
 }
 
 /// Result of the OPTIONS probe of a target, in words.
-fn external(plan: &RunPlan, target: SocketAddr, result: ProbeResult, survey: &mut Survey) -> String {
+fn external(
+    plan: &RunPlan,
+    (number, target): (u32, SocketAddr),
+    result: ProbeResult,
+    survey: &mut Survey,
+) -> String {
     let scenario = plan.scenario();
-    let (user, transport, (_, key)) = (plan.first_user(), scenario.asterisk.transport, scenario.next_hops());
+    let (user, transport, (_, key)) =
+        (plan.user_of(number), scenario.asterisk.transport, scenario.next_hops());
     let (why, is_closed) = match result {
         ProbeResult::Answered { status, reason, callee, login } => {
             let named = |said| of_target(scenario, target, said);

@@ -136,8 +136,8 @@ pub fn unconnected(key: &str, transport: Transport, why: &str) -> String {
     )
 }
 
-/// Probes target number `number` at `target` from the address and under the names of a first call, with credentials where
-/// it asks for them.
+/// Probes target number `number` at `target` from the address and under the names of the first call to it, with credentials
+/// where it asks for them.
 pub async fn probe(plan: &RunPlan, number: usize, target: SocketAddr) -> ProbeResult {
     let is_connection = plan.scenario().asterisk.transport.is_reliable();
     let failed = if is_connection { ProbeResult::Unconnected } else { ProbeResult::Unreachable };
@@ -150,7 +150,7 @@ async fn ask(plan: &RunPlan, number: usize, target: SocketAddr) -> io::Result<Pr
     let (local, transport) = (asker.local()?, scenario.asterisk.transport);
     let names =
         Names::new(scenario, number, (local, target), plan.credentials.clone(), plan.accounts.clone());
-    let Named { uri, identity, credentials, .. } = names.of_call(0, 0);
+    let Named { uri, identity, credentials, .. } = names.of_call(number as u32, 0);
     let callee = uri.split_once('@').map_or(&*uri, |(user, _)| user).trim_start_matches("sip:").to_string();
     let mut options = Options::new((local, target), transport, (uri, identity), rand::random());
     let mut answer = match asker.exchange(&options).await? {
@@ -307,7 +307,7 @@ pub async fn ask_before(plan: &RunPlan) -> Result<Vec<String>, RunError> {
     }
     let targets = resolve_all(scenario).await?;
     let asked = probe_all(plan, &targets).await;
-    let told = targets.into_iter().zip(asked).map(|(target, result)| before(plan, target, result));
+    let told = (0..).zip(targets).zip(asked).map(|(target, result)| before(plan, target, result));
     Ok(told.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
 }
 
@@ -336,9 +336,14 @@ pub fn of_target(scenario: &Scenario, target: SocketAddr, said: String) -> Strin
 }
 
 /// A warning that the result of a probe gives before the first call.
-fn before(plan: &RunPlan, target: SocketAddr, result: ProbeResult) -> Result<Option<String>, RunError> {
+fn before(
+    plan: &RunPlan,
+    (number, target): (u32, SocketAddr),
+    result: ProbeResult,
+) -> Result<Option<String>, RunError> {
     let scenario = plan.scenario();
-    let (user, transport, (_, key)) = (plan.first_user(), scenario.asterisk.transport, scenario.next_hops());
+    let (user, transport, (_, key)) =
+        (plan.user_of(number), scenario.asterisk.transport, scenario.next_hops());
     Ok(match result {
         // Of several the others may take the calls.
         ProbeResult::Answered { login: login @ Login::Refused(_), .. } if scenario.targets() == 1 => {

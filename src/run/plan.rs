@@ -150,12 +150,15 @@ impl RunPlan {
         })
     }
 
-    /// Name in the credentials of the first call, where it has any.
-    pub fn first_user(&self) -> Option<&str> {
-        self.first_account().or(self.credentials.as_ref().map(|credentials| credentials.username.as_str()))
+    /// Name in the credentials of call number `call`, where it has any.
+    pub fn user_of(&self, call: u32) -> Option<&str> {
+        let seed = self.scenario().load.seed.into();
+        let account = self.accounts.as_ref().and_then(|all| all.get(all.index_of(call, seed)));
+        let login = account.and_then(Account::login).map(|(user, _)| user);
+        login.or(self.credentials.as_ref().map(|credentials| credentials.username.as_str()))
     }
 
-    /// The same of `sip.accounts`.
+    /// Name in the credentials of the first caller of `sip.accounts`.
     pub fn first_account(&self) -> Option<&str> {
         let first = self.accounts.as_ref().and_then(|accounts| accounts.all().first());
         first.and_then(Account::login).map(|(user, _)| user)

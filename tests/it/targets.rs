@@ -71,6 +71,8 @@ fn two_that_echo_have_half_of_the_calls_each_and_add_up_to_the_run() {
     let (summary, said) = two.run(&set, 0);
     let targets = summary["targets"].as_array().expect("a row each");
     assert_eq!(targets.iter().map(counts).collect::<Vec<_>>(), [[CALLS / 2, CALLS / 2, 0, 0]; 2], "{said}");
+    // Each was asked before as the caller of its first call.
+    assert!(!said.contains("it refuses user"), "{said}");
     let sum = |name: &str| targets.iter().map(|target| target[name].as_u64().expect(name)).sum::<u64>();
     assert_eq!(summary["metrics"]["packets"]["sent"].as_u64(), Some(sum("sent")));
     assert_eq!(summary["metrics"]["loss"]["count"].as_u64(), Some(sum("lost")));
