@@ -186,7 +186,16 @@ fn external(
 async fn service(scenario: &Scenario, survey: &mut Survey) {
     let service = &scenario.service;
     say::out(format_args!("  {:22} {}", "service", describe(service)));
-    let Some(url) = scenario.asterisk.ari.as_ref().filter(|_| service.mode.is_application()) else { return };
+    if service.mode.is_application() {
+        for url in &scenario.asterisk.ari {
+            application(scenario, &url.0, survey).await;
+        }
+    }
+}
+
+/// Asks the ARI of one Asterisk about the application.
+async fn application(scenario: &Scenario, url: &str, survey: &mut Survey) {
+    let service = &scenario.service;
     let ari = match external_ari(url) {
         Ok(ari) => ari,
         Err(error) => return survey.obstacles.push(error.to_string()),

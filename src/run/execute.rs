@@ -79,7 +79,7 @@ pub async fn execute_part(
         plan,
         observer,
         run_id: marks.run_id,
-        looks: Looks::new(marks, testbed.ari().cloned(), plan.scenario().hold()),
+        looks: Looks::new(marks, testbed.aris().to_vec(), plan.scenario().hold()),
         is_ending: testbed.ending(),
         early_end: EarlyEnd::new(plan, &part),
         stop: watch::Sender::new(Stop::No),

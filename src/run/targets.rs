@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::RunError;
+use crate::asterisk::Ari;
 use crate::net::resolve::resolve;
 use crate::scenario::Scenario;
 
@@ -32,4 +33,13 @@ pub async fn resolve_all(scenario: &Scenario) -> Result<Vec<SocketAddr>, RunErro
 /// Addresses in words.
 pub fn listed(targets: &[SocketAddr]) -> String {
     targets.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Versions of the Asterisks, each once, as they say over ARI; empty where none says.
+pub async fn versions(aris: &[Ari]) -> String {
+    let mut versions = Vec::new();
+    for ari in aris {
+        versions.extend(ari.version().await.ok().filter(|version| !versions.contains(version)));
+    }
+    versions.join(", ")
 }

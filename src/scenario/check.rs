@@ -302,7 +302,7 @@ fn target(s: &Scenario, found: &mut Problems) {
         "add sip = \"127.0.0.1:5060\" under [asterisk]",
     );
     found.refuse_if(
-        external && s.service.mode.is_application() && ari.is_none(),
+        external && s.service.mode.is_application() && ari.is_empty(),
         "asterisk",
         "an application needs the address of Asterisk's ARI",
         "add ari = \"http://127.0.0.1:8088\" under [asterisk], and set ARI_USER and ARI_PASS",
@@ -313,7 +313,8 @@ fn target(s: &Scenario, found: &mut Problems) {
         "an external Asterisk has chosen its port",
         "remove ari_port: the address in ari says it",
     );
-    if let Some(url) = ari {
+    for url in ari {
+        let url = &url.0;
         let message = format!("`{url}` is not an http address");
         let cure = "write it as in ari = \"http://127.0.0.1:8088\"; TLS is not supported";
         // What stands before an `@` may be a password: it is printed nowhere.
@@ -327,7 +328,7 @@ fn target(s: &Scenario, found: &mut Problems) {
         found.refuse_if(!has_user && !url.starts_with("http://"), "asterisk.ari", message, cure);
     }
     found.refuse_if(
-        !external && (!sip.is_empty() || ari.is_some()),
+        !external && (!sip.is_empty() || !ari.is_empty()),
         "asterisk",
         "a managed Asterisk takes no addresses",
         "set mode = \"external\", or remove sip and ari: a managed Asterisk chooses its own ports",

@@ -35,7 +35,7 @@ impl Default for Asterisk {
             sip: Default::default(),
             // As most PBXes are called by most phones.
             transport: Transport::Udp,
-            ari: None,
+            ari: Default::default(),
             ari_port: None,
             cpus: Vec::new(),
             bridge: BridgeKind::Simple,

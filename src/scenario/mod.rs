@@ -41,7 +41,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::talk::TalkSettings;
 use crate::values::{
-    BridgeKind, HostPort, JitterBuffer, Lanes, MediaWay, OneOrMore, PortRange, Rate, Realtime, Span,
+    BridgeKind, HostPort, HttpUrl, JitterBuffer, Lanes, MediaWay, OneOrMore, PortRange, Rate, Realtime, Span,
 };
 pub use call_duration::{CallDuration, LONGEST_IN_MEANS};
 pub use capture::Capture;
@@ -126,17 +126,17 @@ pub struct Asterisk {
     /// Asterisk's RTP ports (its `rtp.conf`): two even ports a call, so four of the range.
     pub rtp_ports: PortRange,
     /// Address where an external Asterisk takes SIP, or a list of up to 64, among which the calls are dealt in turn: call k
-    /// goes to number k mod their count, from 0. With several, `service.mode` is `"none"`, and the report has figures of
-    /// each.
+    /// goes to number k mod their count, from 0. With several the service is none that the run starts, and the report has
+    /// figures of each.
     #[serde(skip_serializing_if = "OneOrMore::is_empty")]
     pub sip: OneOrMore<HostPort>,
     /// Transport of SIP, of a managed Asterisk as well as of an external one. `"tcp"` and `"tls"` take one connection to
     /// each target for all of its calls, which is opened before the first one, and again when it ends.
     pub transport: Transport,
-    /// ARI of an external Asterisk; user and password come from ARI_USER and ARI_PASS.
-    #[cfg_attr(test, schemars(extend("pattern" = "^http://", "examples" = ["http://127.0.0.1:8088"])))]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ari: Option<String>,
+    /// ARI of an external Asterisk; user and password come from ARI_USER and ARI_PASS. With several addresses in `sip` a
+    /// list of as many, in the same order; all have the same account.
+    #[serde(skip_serializing_if = "OneOrMore::is_empty")]
+    pub ari: OneOrMore<HttpUrl>,
     /// Port of a managed Asterisk's ARI on the loopback, for a service that the run has not started and that
     /// has to know it. Absent: any free one.
     #[serde(skip_serializing_if = "Option::is_none")]

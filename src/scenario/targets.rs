@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::error::Problems;
 use super::{AsteriskMode, Scenario};
-use crate::values::HostPort;
+use crate::values::{HostPort, counted};
 
 pub(super) const KEY: &str = "asterisk.sip";
 
@@ -25,6 +25,13 @@ pub(super) fn problems(s: &Scenario, found: &mut Problems) {
         );
         reach(s.sip.local, target, &key, found);
     }
+    let (aris, count) = (s.asterisk.ari.len(), sip.len());
+    found.refuse_if(
+        !sip.is_empty() && aris > 0 && aris != count,
+        "asterisk.ari",
+        format!("{} of ARI for {}", counted(aris as u64, "address"), counted(count as u64, "Asterisk")),
+        "name the ARI of each, in the order of asterisk.sip, as in ari = [\"http://10.0.0.1:8088\", \"http://10.0.0.2:8088\"]",
+    );
     if is_list {
         several(s, found);
     }
@@ -72,22 +79,13 @@ fn several(s: &Scenario, found: &mut Problems) {
         format!("an outbound proxy takes all calls, and asterisk.sip names {count} Asterisks"),
         "leave sip.proxy out, or name one asterisk.sip and let the proxy deal the calls",
     );
-    let external = s.asterisk.mode == AsteriskMode::External;
+    let is_external = s.asterisk.mode == AsteriskMode::External;
     found.refuse_if(
-        external && s.service.mode.is_application(),
+        is_external && s.service.mode.is_started(),
         "service.mode",
-        match s.service.mode.is_started() {
-            true => format!("the service that a run starts sits at one Asterisk, and asterisk.sip names {count}"),
-            false => format!("the application is asked for at one ARI, and asterisk.sip names {count} Asterisks"),
-        },
-        "run the service beside each Asterisk by yourself (`loadtest service` is one), and set mode = \"none\": it takes the \
-         calls all the same, and nobody asks for it",
-    );
-    found.refuse_if(
-        external && s.asterisk.ari.is_some(),
-        "asterisk.ari",
-        format!("one ARI knows nothing of the calls at the others: asterisk.sip names {count}"),
-        "leave ari out: what the calls leave behind is then not counted; or name one asterisk.sip",
+        format!("the service that a run starts sits at one Asterisk, and asterisk.sip names {count}"),
+        "run the service beside each Asterisk by yourself (`loadtest service` is one), and set mode = \"external\", with a list \
+         of their ARI in asterisk.ari; or mode = \"none\", where nobody is to ask for it",
     );
 }
 
@@ -158,8 +156,15 @@ mod tests {
         refused(&[two, "sip.proxy=127.0.0.1:9"], &["sip.proxy", "leave sip.proxy out"]);
         let ari = "asterisk.ari=http://127.0.0.1:1";
         refused(&[two, "service.mode=builtin", ari], &["service.mode", "sits at one", "loadtest service"]);
-        refused(&[two, "service.mode=external", ari], &["service.mode", "at one ARI", "mode = \"none\""]);
-        refused(&[two, ari], &["asterisk.ari", "leave ari out"]);
+        refused(&[two, ari], &["asterisk.ari: 1 address of ARI for 2 Asterisks", "name the ARI of each"]);
+        refused(&["asterisk.sip=a:1", "asterisk.ari=['http://a:1', 'http://b:1']"], &["2 addresses of ARI"]);
+        refused(
+            &[two, "asterisk.ari=['http://a:1', 'https://b:1']"],
+            &["`https://b:1` is not an http address"],
+        );
+        let secret = read(&[two, "asterisk.ari=['http://a:1', 'http://bob:S3@b:1']"]).unwrap_err();
+        assert!(secret.contains("a password stands in the address") && !secret.contains("S3"), "{secret}");
+        assert!(read(&[two, "service.mode=external", "asterisk.ari=['http://a:1', 'http://b:1']"]).is_ok());
         let command = ["service.mode=command", "service.command=['x']"];
         refused(&[two, ari, command[0], command[1]], &["service.mode", "beside each"]);
         refused(&[two, "asterisk.mode=managed"], &["a managed Asterisk takes no addresses"]);

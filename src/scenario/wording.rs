@@ -159,6 +159,10 @@ fn wants(wanted: &str, key: &str, value: &str) -> (String, String) {
             "a host with its port, or a list of such,",
             "write both, as in \"127.0.0.1:5060\" or [\"10.0.0.1:5060\", \"10.0.0.2:5060\"]".into(),
         ),
+        // `HttpUrl::ONE_OR_MORE`
+        "an http address, or a list of them" | "an http address" => {
+            ("an http address", "write it in quotes, as in \"http://127.0.0.1:8088\"".into())
+        }
         "host and port" => ("a host with its port", "write both, as in \"127.0.0.1:5060\"".into()),
         "a port range" => ("a port range", "write first and last port, as in \"21000-31000\"".into()),
         "socket address" => ("an address with its port", "write both, as in \"127.0.0.1:9090\"".into()),

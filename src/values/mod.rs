@@ -277,6 +277,30 @@ impl fmt::Display for HostPort {
     }
 }
 
+/// A URL as it is written; rules of the scenario say what is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpUrl(pub String);
+
+as_text!(HttpUrl, "an http address", r"^http://", ["http://127.0.0.1:8088"]);
+
+impl FromStr for HttpUrl {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(HttpUrl(text.into()))
+    }
+}
+
+impl fmt::Display for HttpUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Listed for HttpUrl {
+    const ONE_OR_MORE: &'static str = "an http address, or a list of them";
+    const EXAMPLE: &'static str = "http://127.0.0.1:8088";
+}
+
 /// An inclusive range of UDP ports: `21000-31000`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PortRange {

@@ -7,6 +7,8 @@ use serde_json::Value;
 use crate::harness::{Place, UsersAsterisk, ends_with, rows, stderr};
 
 const CALLS: u64 = 20;
+/// Password of ARI at both.
+const ARI_PASS: &str = "one-for-both";
 
 /// Two Asterisks that echo by themselves, each with a place of its own.
 struct Two {
@@ -17,7 +19,13 @@ struct Two {
 impl Two {
     fn start() -> Two {
         let places = [Place::new(), Place::new()];
-        let asterisks = [0, 1].map(|n: usize| UsersAsterisk::start(&places[n], &[]));
+        let start = |n: usize| {
+            UsersAsterisk::start_as(&places[n], &[], |mut command| {
+                command.env("ARI_PASS", ARI_PASS);
+                command
+            })
+        };
+        let asterisks = [0, 1].map(start);
         Two { places, asterisks }
     }
 
@@ -27,10 +35,11 @@ impl Two {
 
     /// Runs with these settings besides, as the first one's user; returns `summary.json`, and the answers' places.
     fn run(&self, set: &[String], code: i32) -> (Value, String) {
-        let [one, two] = self.said("SIP");
+        let ([one, two], [ari, other]) = (self.said("SIP"), self.said("ARI_URL"));
         let far = [
             "asterisk.mode=external".to_string(),
             format!("asterisk.sip=[\"{one}\", \"{two}\"]"),
+            format!("asterisk.ari=[\"{ari}\", \"{other}\"]"),
             "service.mode=none".into(),
             "sip.to=echo".into(),
             format!("load.calls={CALLS}"),
@@ -44,6 +53,7 @@ impl Two {
         let place = &self.places[0];
         let mut command = place.run("smoke", &set);
         command.env("SIP_USER", &self.said("SIP_USER")[0]).env("SIP_PASS", &self.said("SIP_PASS")[0]);
+        command.env("ARI_USER", &self.said("ARI_USER")[0]).env("ARI_PASS", ARI_PASS);
         let output = ends_with(&mut command, code);
         let summary = fs::read(place.out().join("summary.json")).expect("a summary");
         let said = String::from_utf8_lossy(&output.stdout).into_owned() + &stderr(&output);
@@ -66,8 +76,10 @@ fn two_that_echo_have_half_of_the_calls_each_and_add_up_to_the_run() {
     let ([one, other], [its, others]) = (two.said("SIP_USER"), two.said("SIP_PASS"));
     let accounts = two.places[0].path("users.csv");
     fs::write(&accounts, format!("user,password\n{one},{its}\n{other},{others}\n")).expect("a file");
-    let set =
-        [format!("sip.accounts={}", accounts.display()), "gates.require=[\"calls.answered == 100%\"]".into()];
+    let set = [
+        format!("sip.accounts={}", accounts.display()),
+        "gates.require=[\"calls.answered == 100%\", \"leaks == 0\"]".into(),
+    ];
     let (summary, said) = two.run(&set, 0);
     let targets = summary["targets"].as_array().expect("a row each");
     assert_eq!(targets.iter().map(counts).collect::<Vec<_>>(), [[CALLS / 2, CALLS / 2, 0, 0]; 2], "{said}");
@@ -80,6 +92,12 @@ fn two_that_echo_have_half_of_the_calls_each_and_add_up_to_the_run() {
     assert!(sum("sent") > CALLS * 50, "{summary}");
     assert!(
         targets.iter().all(|target| target["rtt_p50_ms"].is_number() && target["srd_p95_ms"].is_number())
+    );
+    // Both were asked for channels, while calls were up and after the last.
+    let environment = &summary["environment"];
+    assert_eq!(
+        (&environment["observed"]["ari"]["callers"], &environment["leaks"]["unknown"]),
+        (&CALLS.into(), &"".into())
     );
     // Media come from where each was called.
     let addresses = two.said("SIP");
