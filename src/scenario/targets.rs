@@ -29,7 +29,7 @@ pub(super) fn problems(s: &Scenario, found: &mut Problems) {
     found.refuse_if(
         !sip.is_empty() && aris > 0 && aris != count,
         "asterisk.ari",
-        format!("{} of ARI for {}", counted(aris as u64, "address"), counted(count as u64, "Asterisk")),
+        format!("it names {}, and asterisk.sip {}", counted(aris as u64, "ARI"), counted(count as u64, "Asterisk")),
         "name the ARI of each, in the order of asterisk.sip, as in ari = [\"http://10.0.0.1:8088\", \"http://10.0.0.2:8088\"]",
     );
     if is_list {
@@ -156,8 +156,14 @@ mod tests {
         refused(&[two, "sip.proxy=127.0.0.1:9"], &["sip.proxy", "leave sip.proxy out"]);
         let ari = "asterisk.ari=http://127.0.0.1:1";
         refused(&[two, "service.mode=builtin", ari], &["service.mode", "sits at one", "loadtest service"]);
-        refused(&[two, ari], &["asterisk.ari: 1 address of ARI for 2 Asterisks", "name the ARI of each"]);
-        refused(&["asterisk.sip=a:1", "asterisk.ari=['http://a:1', 'http://b:1']"], &["2 addresses of ARI"]);
+        refused(
+            &[two, ari],
+            &["asterisk.ari: it names 1 ARI, and asterisk.sip 2 Asterisks", "name the ARI of each"],
+        );
+        refused(
+            &["asterisk.sip=a:1", "asterisk.ari=['http://a:1', 'http://b:1']"],
+            &["it names 2 ARIs, and asterisk.sip 1 Asterisk"],
+        );
         refused(
             &[two, "asterisk.ari=['http://a:1', 'https://b:1']"],
             &["`https://b:1` is not an http address"],
