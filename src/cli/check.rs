@@ -6,12 +6,14 @@ use std::path::PathBuf;
 use super::{Exit, Failure, check_call, say};
 use crate::ari::request::read_only;
 use crate::asterisk::{SearchPlaces, find};
-use crate::net::resolve::resolve;
 use crate::run::RunPlan;
 use crate::run::application::{describe, external_ari, refusal, silent};
-use crate::run::options_probe::{Login, ProbeResult, probe, turned_down, unanswered, unconnected};
+use crate::run::options_probe::{
+    Login, ProbeResult, of_target, probe_all, turned_down, unanswered, unconnected,
+};
 use crate::run::plan::headline;
 use crate::run::preflight::{Survey, survey};
+use crate::run::targets::resolve_all;
 use crate::scenario::{AsteriskMode, Scenario, ServiceMode};
 use crate::values::counted;
 
@@ -110,33 +112,43 @@ fn callers(plan: &RunPlan) {
     say::out(format_args!("  {:22} {said}", "callers"));
 }
 
-/// Prints the Asterisk that a run would use, and notes what is in its way.
+/// Prints the Asterisks that a run would use, and notes what is in their way.
 async fn asterisk(plan: &RunPlan, survey: &mut Survey) {
     let scenario = plan.scenario();
-    let is = match (scenario.asterisk.mode, scenario.next_hop()) {
-        (AsteriskMode::External, Some((hop, key))) => {
-            match resolve(hop, key, Some(scenario.sip.local)).await {
-                Ok(address) => external(plan, (address, key), survey).await,
-                Err(failure) => return survey.obstacles.push(failure.to_string()),
-            }
+    let print = |is: &str| say::out(format_args!("  {:22} {is}", "Asterisk"));
+    if scenario.asterisk.mode == AsteriskMode::External {
+        let targets = match resolve_all(scenario).await {
+            Ok(targets) => targets,
+            Err(failure) => return survey.obstacles.push(failure.to_string()),
+        };
+        let asked = probe_all(plan, &targets).await;
+        for ((number, target), result) in (0..).zip(targets).zip(asked) {
+            print(&external(plan, (number, target), result, survey));
         }
-        _ => match find::find(&SearchPlaces::from_environment(None)) {
-            Ok(install) => format!("{} ({})", install.version, install.program.display()),
-            Err(e) => return survey.obstacles.push(e.to_string()),
-        },
-    };
-    say::out(format_args!("  {:22} {is}", "Asterisk"));
+        return;
+    }
+    match find::find(&SearchPlaces::from_environment(None)) {
+        Ok(install) => print(&format!("{} ({})", install.version, install.program.display())),
+        Err(e) => survey.obstacles.push(e.to_string()),
+    }
 }
 
-/// Probes a target, which `key` names, with OPTIONS.
-async fn external(plan: &RunPlan, (target, key): (SocketAddr, &str), survey: &mut Survey) -> String {
+/// Result of the OPTIONS probe of a target, in words.
+fn external(
+    plan: &RunPlan,
+    (number, target): (u32, SocketAddr),
+    result: ProbeResult,
+    survey: &mut Survey,
+) -> String {
     let scenario = plan.scenario();
-    let (user, transport) = (plan.first_user(), scenario.asterisk.transport);
-    let (why, is_closed) = match probe(plan, target).await {
+    let (user, transport, (_, key)) =
+        (plan.user_of(number), scenario.asterisk.transport, scenario.next_hops());
+    let (why, is_closed) = match result {
         ProbeResult::Answered { status, reason, callee, login } => {
-            let obstacle = login.obstacle(scenario, user);
+            let named = |said| of_target(scenario, target, said);
+            let obstacle = login.obstacle(scenario, user).map(named);
             if obstacle.is_none() {
-                survey.warnings.extend(turned_down(key, &callee, status, &reason));
+                survey.warnings.extend(turned_down(key, &callee, status, &reason).map(named));
             }
             survey.obstacles.extend(obstacle);
             let login = match &login {
@@ -174,7 +186,16 @@ async fn external(plan: &RunPlan, (target, key): (SocketAddr, &str), survey: &mu
 async fn service(scenario: &Scenario, survey: &mut Survey) {
     let service = &scenario.service;
     say::out(format_args!("  {:22} {}", "service", describe(service)));
-    let Some(url) = scenario.asterisk.ari.as_ref().filter(|_| service.mode.is_application()) else { return };
+    if service.mode.is_application() {
+        for url in &scenario.asterisk.ari {
+            application(scenario, &url.0, survey).await;
+        }
+    }
+}
+
+/// Asks the ARI of one Asterisk about the application.
+async fn application(scenario: &Scenario, url: &str, survey: &mut Survey) {
+    let service = &scenario.service;
     let ari = match external_ari(url) {
         Ok(ari) => ari,
         Err(error) => return survey.obstacles.push(error.to_string()),

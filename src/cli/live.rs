@@ -20,7 +20,7 @@ use crate::driver::Progress;
 use crate::gate::{Gate, Outcome, so_far};
 use crate::net::http_server;
 use crate::openmetrics::{Form, Labels, Page, Sample, Samples, Suffix, plain};
-use crate::record::{Live, Phase, Quantile, Recent};
+use crate::record::{Live, LiveTarget, Phase, Quantile, Recent};
 use crate::rendezvous::Beat;
 use crate::run::RunPlan;
 use crate::run::together::Beats;
@@ -44,6 +44,8 @@ struct Board {
     gates: Vec<Gate>,
     name: String,
     part: Part,
+    /// Addresses of the targets, in their order.
+    targets: Vec<String>,
     told: Option<Told>,
     /// Text of these figures, once somebody has asked.
     text: Option<Arc<str>>,
@@ -143,7 +145,8 @@ fn shard(index: Option<u32>) -> Labels {
 
 impl Board {
     fn new(name: &str, gates: &[Gate]) -> Board {
-        Board { gates: gates.to_vec(), name: name.into(), part: Part::Whole, told: None, text: None }
+        let (gates, name) = (gates.to_vec(), name.into());
+        Board { gates, name, part: Part::Whole, targets: Vec::new(), told: None, text: None }
     }
 
     /// Takes the run's present state, unless it has one of the same second and phase.
@@ -159,7 +162,7 @@ impl Board {
     /// The text of what was told last.
     fn text(&mut self) -> Arc<str> {
         let render = || match &self.told {
-            Some(told) => text(told, &self.name, &self.gates),
+            Some(told) => text(told, &self.name, &self.targets, &self.gates),
             None => Page::default().text(PREFIX, Labels::new()),
         };
         self.text.get_or_insert_with(|| render().into()).clone()
@@ -173,7 +176,12 @@ impl LiveServer {
     /// The address cannot be listened on.
     pub async fn wanted(address: Option<SocketAddr>, plan: &RunPlan) -> Result<Option<LiveServer>, Failure> {
         match address {
-            Some(address) => Self::start(address, &plan.scenario().name, &plan.gates).await.map(Some),
+            Some(address) => {
+                let server = Self::start(address, &plan.scenario().name, &plan.gates).await?;
+                let targets = plan.scenario().asterisk.sip.iter().map(ToString::to_string);
+                locked(&server.board).targets = targets.collect();
+                Ok(Some(server))
+            }
             None => Ok(None),
         }
     }
@@ -238,7 +246,7 @@ async fn metrics(State(board): State<Arc<Mutex<Board>>>, headers: HeaderMap) -> 
     ([(CONTENT_TYPE, form.content_type()), (VARY, "Accept")], body).into_response()
 }
 
-fn text(told: &Told, name: &str, gates: &[Gate]) -> String {
+fn text(told: &Told, name: &str, targets: &[String], gates: &[Gate]) -> String {
     let mut page = Page::default();
     let phases = [Phase::Ramp, Phase::Warmup, Phase::Hold, Phase::Drain];
     let phases = phases.map(|at| (vec![("phase", at.to_string())], truth(at == told.phase)));
@@ -249,6 +257,7 @@ fn text(told: &Told, name: &str, gates: &[Gate]) -> String {
     let help = "calls that are to be up in the hold phase";
     page.gauge("calls_wanted", None, help, told.each(|driver| f64::from(driver.calls)));
     counts(&mut page, told);
+    by_target(&mut page, told, targets);
     let help = "round trip over the last settled seconds; +Inf where the rank falls among the lost";
     let rtt =
         told.percentiles(&[("50", &|driver| driver.recent.rtt_p50), ("99", &|driver| driver.recent.rtt_p99)]);
@@ -307,6 +316,28 @@ fn counts(page: &mut Page, told: &Told) {
     for (name, help, of) in COUNTS {
         page.counter(name, help, told.each(of));
     }
+}
+
+/// Calls by target, where there are several.
+fn by_target(page: &mut Page, told: &Told, targets: &[String]) {
+    if told.drivers.iter().all(|(_, driver)| driver.live.targets.is_empty()) {
+        return;
+    }
+    let samples = |of: fn(&LiveTarget) -> u64| -> Vec<(Labels, u64)> {
+        let of_driver = |(index, driver): &(Option<u32>, Driver)| {
+            let labels =
+                |address: &String| shard(*index).into_iter().chain([("target", address.clone())]).collect();
+            let each = targets.iter().zip(&driver.live.targets);
+            each.map(|(address, target)| (labels(address), of(target))).collect::<Vec<_>>()
+        };
+        told.drivers.iter().flat_map(of_driver).collect()
+    };
+    let up = samples(|target| target.calls_up).into_iter().map(|(labels, up)| (labels, up as f64));
+    page.gauge("target_calls_up", None, "calls to each target that are up", Samples::from_iter(up));
+    let mut counter = |name, help, of| page.counter(name, help, Samples::from_iter(samples(of)));
+    counter("target_attempts", "INVITEs of new calls to each target", |target| target.attempts);
+    counter("target_answered", "of these, attempts answered", |target| target.answered);
+    counter("target_failed", "of these, attempts that failed", |target| target.failed);
 }
 
 /// The gates that can be judged before the end, and the worst of them.
@@ -420,7 +451,11 @@ mod tests {
             send_lateness_max: Some(Ns(1)),
             turns: Some(turns(Quantile::At(1))),
         };
-        let text = text_of(recent, &Live::default(), &["loss.count == 0"]);
+        let live = Live { targets: vec![LiveTarget::default()], ..Live::default() };
+        let mut board = Board::new("x", &[Gate::parse("loss.count == 0").unwrap()]);
+        board.targets = vec!["pbx:5060".into()];
+        board.tell(&progress(recent, &live));
+        let text = board.text();
         let dashboard: serde_json::Value =
             serde_json::from_str(include_str!("../../docs/grafana-live.json")).unwrap();
         let panels = dashboard["panels"].as_array().unwrap();
@@ -494,6 +529,25 @@ mod tests {
             "{text}"
         );
         drop(beats);
+    }
+
+    #[test]
+    fn calls_are_told_by_target_where_there_are_several() {
+        let target = |calls_up, failed| LiveTarget { calls_up, attempts: 9, answered: 9 - failed, failed };
+        let live = Live { targets: vec![target(5, 0), target(2, 7)], ..Live::default() };
+        let mut board = Board::new("x", &[]);
+        board.targets = vec!["10.0.0.1:5060".into(), "pbx:5060".into()];
+        board.tell(&progress(Recent::default(), &live));
+        let text = board.text();
+        for line in [
+            "loadtest_live_target_calls_up{scenario=\"x\",target=\"10.0.0.1:5060\"} 5.0",
+            "loadtest_live_target_failed_total{scenario=\"x\",target=\"pbx:5060\"} 7",
+            "loadtest_live_target_answered_total{scenario=\"x\",target=\"pbx:5060\"} 2",
+        ] {
+            assert!(text.lines().any(|said| said == line), "{line} is not in\n{text}");
+        }
+        assert_eq!(lint::problems(&plain(&text)), [""; 0]);
+        assert!(!text_of(Recent::default(), &Live::default(), &[]).contains("target"));
     }
 
     #[test]

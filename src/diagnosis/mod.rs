@@ -14,6 +14,7 @@ mod signalling;
 mod signposts;
 mod steps;
 mod talk;
+mod targets;
 #[cfg(test)]
 mod tests;
 
@@ -22,7 +23,7 @@ pub use steps::steps;
 use serde::Serialize;
 
 use crate::gate::Verdict;
-use crate::metrics::Summary;
+use crate::metrics::{Summary, TargetFigures};
 use crate::record::{CallRecord, Ending, Environment, LogLine, Observed, SecondRecord, TurnRow};
 
 /// Most findings of a run: what comes after is mostly a consequence.
@@ -63,8 +64,10 @@ enum Evidence {
 type Rule = fn(&Seen<'_>) -> Vec<Finding>;
 
 /// Rules in the order in which one explains the next: of findings of one weight the first goes first.
-const RULES: [Rule; 24] = [
+const RULES: [Rule; 25] = [
     machine::died,
+    // Whose trouble it is, before what it is.
+    targets::worse,
     machine::stands_still,
     connection::unreachable,
     signalling::unreadable,
@@ -103,6 +106,9 @@ pub fn findings_of_call(summary: &Summary, verdict: &Verdict) -> Vec<Finding> {
 
 fn found(seen: &Seen<'_>) -> Vec<Finding> {
     let mut all: Vec<Finding> = RULES.iter().flat_map(|rule| rule(seen)).collect();
+    if all.iter().any(|finding| finding.name == targets::SILENT) {
+        all.retain(|finding| finding.name != signalling::SILENT);
+    }
     all.sort_by(|a, b| b.weight.total_cmp(&a.weight));
     all.truncate(MOST);
     all
@@ -115,6 +121,7 @@ struct Seen<'a> {
     calls: &'a [CallRecord],
     seconds: &'a [SecondRecord],
     turns: &'a [TurnRow],
+    targets: &'a [TargetFigures],
     verdict: &'a Verdict,
     evidence: Evidence,
 }
@@ -122,8 +129,9 @@ struct Seen<'a> {
 impl<'a> Seen<'a> {
     fn of(summary: &'a Summary, verdict: &'a Verdict, evidence: Evidence) -> Seen<'a> {
         let environment = &summary.environment;
-        let Summary { calls, seconds, turns, .. } = summary;
-        Seen { environment, observed: &environment.observed, calls, seconds, turns, verdict, evidence }
+        let Summary { calls, seconds, turns, targets, .. } = summary;
+        let observed = &environment.observed;
+        Seen { environment, observed, calls, seconds, turns, targets, verdict, evidence }
     }
 
     /// The place of evidence: in `calls.csv`, or a step of the one call that was told.
@@ -182,6 +190,7 @@ impl<'a> Seen<'a> {
     /// The address that SIP was sent to, in words.
     fn target(&self) -> &str {
         match self.observed.setup.target.as_str() {
+            _ if self.targets.len() > 1 => "the targets",
             "" => "the target",
             target => target,
         }

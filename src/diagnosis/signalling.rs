@@ -6,6 +6,8 @@ use super::signposts::is_unheard;
 use super::{Finding, Seen, quoted};
 use crate::record::{Breakage, CallRecord, Ending};
 
+/// Finding of calls that got no SIP answer from the target.
+pub(super) const SILENT: &str = "sip_silent";
 /// Words of Asterisk's log for an application that nobody has registered.
 const UNREGISTERED: [&str; 2] = ["not registered", "doesn't exist"];
 /// Words for a machine or a limit that is exhausted.
@@ -111,7 +113,7 @@ fn unanswered_here(seen: &Seen<'_>, count: usize) -> Option<Finding> {
     }
     let target = seen.target();
     let all = count == seen.calls.len();
-    let finding = seen.over("sip_silent", count, &format!("got no SIP answer from {target}"));
+    let finding = seen.over(SILENT, count, &format!("got no SIP answer from {target}"));
     let (cause, cure) = if all && seen.is_over_stream() {
         (
             "the port takes connections, and what holds it answers no SIP: it hangs, or it is no port for SIP",

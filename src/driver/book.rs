@@ -10,7 +10,7 @@ use super::turns::TurnsSoFar;
 use crate::clock;
 use crate::impair::ImpairCounts;
 use crate::load::Count;
-use crate::measure::{MediaSecond, Rules};
+use crate::measure::{Lateness, MediaSecond, Rules};
 use crate::record::{Environment, Latencies, Live, Phase, Recent, Run, Scope, SecondRecord, Series};
 use crate::stamp::Stamp;
 
@@ -34,6 +34,8 @@ pub(super) struct Book {
     pub recent: Recent,
     /// Turns so far, where callers talk.
     pub turns: TurnsSoFar,
+    /// Measured round trips by target, of calls whose media are over; empty where there is one target.
+    by_target: Vec<Latencies>,
 }
 
 impl Book {
@@ -50,6 +52,21 @@ impl Book {
             live: Live::default(),
             recent: Recent::default(),
             turns: TurnsSoFar::default(),
+            by_target: Vec::new(),
+        }
+    }
+
+    /// Keeps round trips by target, of so many.
+    pub fn part_by_target(&mut self, targets: u32) {
+        let several = if targets > 1 { targets } else { 0 };
+        self.by_target = vec![Latencies::default(); several as usize];
+    }
+
+    /// Adds the round trips of a call whose packets are all back or lost to those of its target.
+    pub fn add_to_target(&mut self, call: u32, of_call: &Lateness) {
+        let count = self.by_target.len().max(1);
+        if let Some(target) = self.by_target.get_mut(call as usize % count) {
+            target.extend(of_call.counts());
         }
     }
 
@@ -179,8 +196,18 @@ impl Book {
 
     /// The run, complete up to its end, its rows in order. `dealt` are the calls that each lane was given.
     pub fn finish(mut self, ended_at: Stamp, window: Option<(Stamp, Stamp)>, dealt: &[u32]) -> Run {
-        let Run { environment, calls, seconds, call_seconds, silences, turns, signals, quality, .. } =
-            &mut self.run;
+        let Run {
+            environment,
+            calls,
+            seconds,
+            call_seconds,
+            silences,
+            turns,
+            signals,
+            quality,
+            intervals,
+            ..
+        } = &mut self.run;
         seconds.truncate(self.rules.second(ended_at) as usize + 1);
         seconds.iter_mut().for_each(SecondRecord::conclude);
         calls.sort_by_key(|r| r.call);
@@ -190,6 +217,8 @@ impl Book {
         turns.sort_by(|a, b| a.call.cmp(&b.call).then(a.said_from_s.total_cmp(&b.said_from_s)));
         signals.sort_by_key(|burst| (burst.call, burst.number));
         quality.sort_by_key(|passage| (passage.call, passage.number));
+        let by_target = (0..).zip(&self.by_target);
+        by_target.for_each(|(target, latencies)| intervals.add_target(target, latencies));
         let epoch = self.rules.epoch;
         let since_start = |at: Stamp| at.since(epoch).as_secs_f64();
         environment.lanes = self.lanes.finish(dealt);

@@ -14,6 +14,7 @@ use super::together::{self, Together};
 use super::trace::Trace;
 use super::wire::Wire;
 use super::{DriverConfig, DriverError, Progress, Recorded, Stop, registering};
+use crate::capture::number_of;
 use crate::clock::{self, Timeline};
 use crate::load::{self, Agent, AgentOutput, Input, Names, Output, Registrations};
 use crate::measure::MOST_WINDOWS;
@@ -43,7 +44,8 @@ struct LoadIo<'a> {
     config: DriverConfig<'a>,
     control: load::Control,
     agent: Agent,
-    names: Names,
+    /// Names of the calls to each target.
+    names: Vec<Names>,
     /// Makes tags and branches of the calls.
     secret: [u8; 16],
     registrations: Option<Registrations>,
@@ -88,9 +90,8 @@ pub async fn run(
     let timeline = Timeline::start();
     // Strangers who ask with OPTIONS get this tag, which says nothing of the run's.
     let mut agent = Agent::new(format!("{:08x}", rand::random::<u32>()));
-    let way = (wire.local(), config.target);
-    let names = Names::new(config.scenario, way, config.credentials.clone(), config.accounts.clone());
-    let mut registrations = registering::wanted(&config, &names, wire.local(), timeline.now());
+    let (names, local) = (placing::names(&config, &wire), wire.local(0));
+    let mut registrations = registering::wanted(&config, &names, local, timeline.now());
     if let Some(all) = &mut registrations {
         let sip = (&mut wire, &mut agent);
         let is_done = |all: &Registrations, _: Stamp, stop: Stop| all.is_settled() || stop != Stop::No;
@@ -100,17 +101,17 @@ pub async fn run(
     let lanes = placing::lanes(&config, epoch, timeline);
     let environment = std::mem::take(&mut config.environment);
     let mut media = Media::start(lanes, config.watched.clone(), environment, None)?;
-    let (taping, tapes) = Taping::start(config.scenario, config.run_id, epoch, wire.local());
+    let (taping, tapes) = Taping::start(config.scenario, config.run_id, epoch, local);
     media.play(config.scenario, config.script.clone(), tapes, epoch);
-    let mut reach = Reach::new(config.scenario.sip.local, config.target.ip());
+    let mut reach = Reach::new(config.scenario.sip.local, config.targets.iter().map(SocketAddr::ip));
     if !transport.is_reliable() {
-        reach.add(wire.local());
+        reach.add(local);
     }
     let control_echo = media
         .start_control(config.scenario, shard, epoch, &mut reach)
         .map_err(|error| DriverError::Start("start the control stream".into(), error))?;
     let scenario = config.scenario;
-    let first_call = call_id(config.run_id, shard.nth(0), wire.local());
+    let first_call = call_id(config.run_id, shard.nth(0), local);
     let mut load_io = LoadIo {
         trace: Trace::new(first_call, epoch, transport),
         taping,
@@ -172,6 +173,7 @@ impl LoadIo<'_> {
             }
             let is_over = stop_seen == Stop::Now || self.is_over(now);
             if next_progress <= now || is_over {
+                self.media.book.live.targets = self.control.targets().to_vec();
                 progress(&self.progress(now));
                 next_progress = now + PROGRESS_EVERY;
             }
@@ -261,10 +263,12 @@ impl LoadIo<'_> {
 
     fn hear(&mut self, Received { message, at, from }: &Received) {
         self.trace.hear(*at, message);
-        if *from == self.config.target && !placing::owns_call_id(self.config.run_id, message.call_id()) {
+        let call = number_of(self.config.run_id, message.call_id());
+        if call.is_none() && self.config.targets.contains(from) {
             self.trace.hear_foreign(message);
         }
-        self.agent.handle_message(*at, message, *from, &|to| self.reach.check(to));
+        let (target, _) = self.config.target_of(call.unwrap_or_default());
+        self.agent.handle_message(*at, message, *from, &|to| self.reach.check(target, to));
         self.carry_out();
     }
 
@@ -279,7 +283,7 @@ impl LoadIo<'_> {
             return;
         }
         let is_of_call = self.agent.handle_unreadable(at, unreadable);
-        if is_of_call || (unreadable.call_id.is_none() && from == self.config.target) {
+        if is_of_call || (unreadable.call_id.is_none() && self.config.targets.contains(&from)) {
             self.trace.read_badly(unreadable);
         }
         self.wire.counts.garbage += u64::from(!is_of_call);
@@ -339,7 +343,7 @@ impl LoadIo<'_> {
                     media.keys = keys.clone();
                     self.media.calls.insert(call, media);
                 }
-                let place = (self.wire.local(), port);
+                let place = (&self.wire, port);
                 let mut config =
                     placing::call_config(&self.config, &self.names, (call, line), place, &self.secret);
                 self.taping.open(call, keys.as_ref());
@@ -384,7 +388,7 @@ impl LoadIo<'_> {
     }
 
     fn call_id(&self, call: u32) -> String {
-        call_id(self.config.run_id, call, self.wire.local())
+        call_id(self.config.run_id, call, self.wire.local(0))
     }
 
     fn start_media(&mut self, call: u32, at: Stamp, answer: &Answer) {

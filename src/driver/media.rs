@@ -167,6 +167,7 @@ impl Media {
     ) {
         self.excerpts = script.as_ref().map(|script| Excerpts::of(scenario, script, epoch));
         (self.script, self.tapes) = (script, tapes);
+        self.book.part_by_target(scenario.targets());
     }
 
     /// Starts a stream of its own, without a call: from any port of `local` to `target`.
@@ -308,6 +309,7 @@ impl Media {
                 let Some(call) = self.calls.get_mut(&call_id) else { return Ok(None) };
                 self.book.run.call_seconds.extend_from_slice(&report.medians);
                 self.book.run.silences.extend_from_slice(&report.silences);
+                self.book.add_to_target(call_id, &report.lateness);
                 (call.report, call.heard, call.listened) = (Some(report), heard, listened);
                 self.reported += 1;
                 return Ok(Some(Input::MediaOver(call_id)));

@@ -62,8 +62,8 @@ pub struct DriverConfig<'a> {
     pub environment: Environment,
     /// The load, the media and the measuring.
     pub scenario: &'a Scenario,
-    /// Target of the SIP messages.
-    pub target: SocketAddr,
+    /// Targets of the SIP messages, among which the calls are dealt; at least one.
+    pub targets: Vec<SocketAddr>,
     /// Their transport.
     pub wire: WireConfig,
     /// Answers to a target's challenges, for callers without a password of their own.
@@ -89,6 +89,13 @@ pub struct DriverConfig<'a> {
 }
 
 impl DriverConfig<'_> {
+    /// Number and address of the target that call number `call` of the run goes to.
+    pub(crate) fn target_of(&self, call: u32) -> (usize, SocketAddr) {
+        // Invariant: there is one for each that the scenario deals calls to.
+        let number = self.scenario.target_of(call) as usize % self.targets.len();
+        (number, self.targets[number])
+    }
+
     /// The driver's number among those of the run.
     pub(crate) fn shard(&self) -> Shard {
         self.together.as_ref().map_or(Shard::ONLY, |part| part.shard)

@@ -31,12 +31,26 @@ pub(super) fn ports(config: &DriverConfig<'_>) -> PortRange {
 
 /// SIP's wire.
 pub(super) async fn open_wire(config: &DriverConfig<'_>) -> Result<Wire, DriverError> {
-    let (local, target) = (config.scenario.sip.local, config.target);
-    let opened = Wire::open(&config.wire, SocketAddr::new(local, 0), target).await;
+    let local = config.scenario.sip.local;
+    let opened = Wire::open(&config.wire, SocketAddr::new(local, 0), &config.targets).await;
     opened.map_err(|error| {
-        let transport = config.wire.transport;
-        DriverError::Start(format!("speak SIP over {transport} from {local} to {target}"), error)
+        let (transport, targets) = (config.wire.transport, listed(&config.targets));
+        DriverError::Start(format!("speak SIP over {transport} from {local} to {targets}"), error)
     })
+}
+
+/// Addresses in words.
+fn listed(targets: &[SocketAddr]) -> String {
+    targets.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Names of the calls to each target.
+pub(super) fn names(config: &DriverConfig<'_>, wire: &Wire) -> Vec<Names> {
+    let names = |(n, target): (usize, &SocketAddr)| {
+        let (way, login) = ((wire.local(n), *target), config.credentials.clone());
+        Names::new(config.scenario, n, way, login, config.accounts.clone())
+    };
+    config.targets.iter().enumerate().map(names).collect()
 }
 
 /// Seeds a call's tags and branches: who does not hear the call cannot guess them, and so neither answer it nor end it.
@@ -57,7 +71,8 @@ pub fn owns_call_id(run_id: u32, call_id: &str) -> bool {
 /// The rules of a run that begins at `epoch`.
 fn rules(config: &DriverConfig<'_>, epoch: Stamp) -> Rules {
     let Scenario { measure, media, service, .. } = config.scenario;
-    let is_here = service.mode == ServiceMode::Builtin || config.target.ip().is_loopback();
+    let is_here =
+        service.mode == ServiceMode::Builtin || config.targets.iter().all(|to| to.ip().is_loopback());
     Rules {
         key: RunKey::new(config.run_id, rand::random()),
         epoch,
@@ -87,20 +102,23 @@ pub(super) fn lanes(config: &DriverConfig<'_>, epoch: Stamp, timeline: Timeline)
     (scenario.driver.lanes.count(cpus, streams), lane)
 }
 
-/// Everything that call number `call` on a line is placed with, from `local` and with its media on `port`.
+/// Everything that call number `call` on a line is placed with, over `wire` and with its media on `port`.
 pub(super) fn call_config(
     config: &DriverConfig<'_>,
-    names: &Names,
+    names: &[Names],
     (call, line): (u32, u32),
-    (local, port): (SocketAddr, u16),
+    (wire, port): (&Wire, u16),
     secret: &[u8; 16],
 ) -> CallConfig {
     let (sip, media) = (&config.scenario.sip, &config.scenario.media);
-    let Named { uri, identity, credentials, .. } = names.of_call(call, line);
+    let (target, remote) = config.target_of(call);
+    let local = wire.local(target);
+    // Invariant: each target has its names.
+    let Named { uri, identity, credentials, .. } = names[target].of_call(call, line);
     let seed = seed(secret, call);
     CallConfig {
         target: uri,
-        remote: config.target,
+        remote,
         local,
         transport: config.wire.transport,
         identity,

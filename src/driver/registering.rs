@@ -16,10 +16,12 @@ use crate::values::Rate;
 /// The registrations that the scenario wants.
 pub(super) fn wanted(
     config: &DriverConfig<'_>,
-    names: &Names,
+    names: &[Names],
     local: SocketAddr,
     now: Stamp,
 ) -> Option<Registrations> {
+    // Accounts of a run with several targets do not register.
+    let (names, remote) = (names.first()?, *config.targets.first()?);
     let sip = &config.scenario.sip;
     let run_id = config.run_id;
     let of = |index: usize| {
@@ -28,7 +30,7 @@ pub(super) fn wanted(
             registrar: uri,
             identity,
             user,
-            remote: config.target,
+            remote,
             local,
             transport: config.wire.transport,
             call_id: format!("reg-{run_id:08x}-{index}@{}", local.ip()),

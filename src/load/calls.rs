@@ -35,6 +35,7 @@ impl Control {
     pub(super) fn place(&mut self, now: Stamp, slot: Slot, port: u16) {
         let call = self.shard.nth(self.placed);
         self.placed += 1;
+        self.target(call).into_iter().for_each(|target| target.attempts += 1);
         let intended_s = slot.intended_at.since(self.epoch).as_secs_f64();
         let record =
             CallRecord { call, line: slot.line, rtp_port: port, intended_s, ..CallRecord::default() };
@@ -71,6 +72,7 @@ impl Control {
             CallEvent::Failed { reason, at } => {
                 self.change(call, |attempt| attempt.failed(reason, *at));
                 self.failed += 1;
+                self.target(call).into_iter().for_each(|target| target.failed += 1);
                 self.count(Count::Failed, *at);
             }
             CallEvent::RemoteHangup { at, cause } => {
@@ -118,7 +120,11 @@ impl Control {
         let Some(attempt) = self.attempts.get_mut(call) else { return };
         let was_up = attempt.is_up();
         change(attempt);
-        self.calls_up = self.calls_up + u32::from(attempt.is_up()) - u32::from(was_up);
+        let is_up = attempt.is_up();
+        self.calls_up = self.calls_up + u32::from(is_up) - u32::from(was_up);
+        if let Some(target) = self.target(call) {
+            target.calls_up = target.calls_up + u64::from(is_up) - u64::from(was_up);
+        }
     }
 
     /// A call whose signalling is over stops its media; one that is over altogether is closed.
@@ -138,6 +144,7 @@ impl Control {
             attempt.hold(answer.on_hold().is_some(), at);
         });
         self.answered += 1;
+        self.target(call).into_iter().for_each(|target| target.answered += 1);
         self.push(Output::StartMedia { call, at, answer: answer.clone() });
         self.count(Count::Answered, at);
         let length = self.call_length(call);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::attempt::Attempt;
 use super::lines::{Due, Wanted};
 use super::{BATCH, Count, Input, Output, Stop, Suppression};
-use crate::record::{Ending, Offered, Phase, StageRecord};
+use crate::record::{Ending, LiveTarget, Offered, Phase, StageRecord};
 use crate::scenario::schedule::{Spacing, ramp_duration};
 use crate::scenario::{Load, Planned, Scenario, Target};
 use crate::shard::Shard;
@@ -63,6 +63,8 @@ pub struct Control {
     pub(super) answered: u32,
     pub(super) failed: u32,
     pub(super) calls_up: u32,
+    /// The same counts by target, where there are several.
+    pub(super) targets: Vec<LiveTarget>,
 }
 
 impl Control {
@@ -79,7 +81,12 @@ impl Control {
         let mut coming = VecDeque::from(scenario.stages());
         // Invariant: a load without stages is one.
         let planned = coming.pop_front().expect("a load has a stage");
+        let targets = match scenario.targets() {
+            1 => 0,
+            several => several as usize,
+        };
         let mut control = Control {
+            targets: vec![LiveTarget::default(); targets],
             lines: Wanted::new(&scenario, shard, epoch),
             scenario,
             shard,
@@ -135,6 +142,17 @@ impl Control {
     /// Calls that are answered and not over.
     pub fn calls_up(&self) -> u32 {
         self.calls_up
+    }
+
+    /// Counts by target; empty where there is one.
+    pub fn targets(&self) -> &[LiveTarget] {
+        &self.targets
+    }
+
+    /// The counts of a call's target, where there are several.
+    pub(super) fn target(&mut self, call: u32) -> Option<&mut LiveTarget> {
+        let target = self.scenario.target_of(call);
+        self.targets.get_mut(target as usize)
     }
 
     /// The stages that have begun.
@@ -231,6 +249,7 @@ impl Control {
             }
         }
         self.calls_up = 0;
+        self.targets.iter_mut().for_each(|target| target.calls_up = 0);
     }
 
     pub(super) fn push(&mut self, output: Output) {
@@ -457,5 +476,10 @@ impl Control {
     pub(super) fn assert_up_is_counted(&self) {
         let is_up = |call: &u32| self.attempts.get(*call).is_some_and(Attempt::is_up);
         assert_eq!(self.attempts.keys().iter().filter(|call| is_up(call)).count() as u32, self.calls_up);
+        let sum = |of: fn(&LiveTarget) -> u64| self.targets.iter().map(of).sum::<u64>();
+        if !self.targets.is_empty() {
+            let sums = [sum(|t| t.calls_up), sum(|t| t.attempts), sum(|t| t.answered), sum(|t| t.failed)];
+            assert_eq!(sums, [self.calls_up, self.placed, self.answered, self.failed].map(u64::from));
+        }
     }
 }

@@ -48,16 +48,18 @@ fn template(text: &str) -> Template {
 }
 
 impl Names {
-    /// Of a scenario whose SIP goes from `local` to `target`. `login` is for callers without a password of their own.
+    /// Of a scenario's calls to target number `number`, whose SIP goes from `local` to `target`. `login` is for callers
+    /// without a password of their own.
     pub fn new(
         scenario: &Scenario,
+        number: usize,
         (local, target): (SocketAddr, SocketAddr),
         login: Option<Credentials>,
         accounts: Option<Arc<Accounts>>,
     ) -> Names {
         let (sip, transport) = (&scenario.sip, scenario.asterisk.transport);
         let usual = transport.usual_port();
-        let (host, home) = match (&sip.domain, &scenario.asterisk.sip) {
+        let (host, home) = match (&sip.domain, scenario.asterisk.sip.iter().nth(number)) {
             (Some(domain), _) => (domain.clone(), without_port(domain).to_string()),
             (None, Some(named)) if named.is_name() => (named.in_uri(usual), named.host_in_uri()),
             (None, Some(named)) => (named.in_uri(usual), local.to_string()),
@@ -159,6 +161,10 @@ mod tests {
 
     /// Names of a scenario with these settings, against an Asterisk that is there already.
     fn names(set: &[&str], accounts: Option<&str>) -> Names {
+        names_to(0, set, accounts)
+    }
+
+    fn names_to(number: usize, set: &[&str], accounts: Option<&str>) -> Names {
         let far = [
             "asterisk.mode=external",
             "asterisk.sip=192.0.2.1:5060",
@@ -171,7 +177,7 @@ mod tests {
         let scenario = Resolved::read("", "x.toml", &set).unwrap_or_else(|e| panic!("{e}")).scenario;
         let way = ("192.0.2.9:5070".parse().unwrap(), "192.0.2.1:5060".parse().unwrap());
         let login = Some(Credentials { username: "7001".into(), password: "x".into() });
-        Names::new(&scenario, way, login, accounts)
+        Names::new(&scenario, number, way, login, accounts)
     }
 
     fn from_and_uri(set: &[&str]) -> (String, String) {
@@ -201,6 +207,18 @@ mod tests {
         ] {
             assert_eq!(from_and_uri(set), (from.into(), uri.into()), "{set:?}");
         }
+    }
+
+    #[test]
+    fn a_call_has_the_name_of_its_own_target() {
+        let set = ["asterisk.sip=['192.0.2.1:5060', 'pbx.example:5070']"];
+        let named = |number| names_to(number, &set, None).of_call(0, 0);
+        assert_eq!(
+            [named(0), named(1)].map(|named| named.uri),
+            ["sip:loadtest@192.0.2.1", "sip:loadtest@pbx.example:5070"]
+        );
+        assert_eq!(named(0).identity.from, "<sip:7001@192.0.2.9:5070>");
+        assert_eq!(named(1).identity.from, "<sip:7001@pbx.example>");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::far_end::{MS, S, SETUP, Script, World, answer, load};
 use super::{CallSignal, Count, Input, Stop};
 use crate::record::{Ending, Phase, Suppression};
-use crate::scenario::Hangup;
+use crate::scenario::{Hangup, Scenario};
 use crate::sip::call::{CallEvent, CallRemark, Times};
 use crate::values::Span;
 
@@ -312,11 +312,15 @@ proptest! {
         hangup in prop_oneof![Just(Hangup::Caller), Just(Hangup::Callee), Just(Hangup::Both)],
         strays in proptest::collection::vec((0u64..3000, stray()), 0..40),
         stops in proptest::collection::vec((0u64..20_000, prop_oneof![Just(Stop::Early), Just(Stop::Soon)]), 0..3),
+        targets in 1u32..5,
     ) {
         let mut wanted = load(calls, &format!("{ramp}/s"), 10 * S);
         wanted.call_duration = call_duration.map(|ms| Span(Duration::from_millis(ms)).into());
         wanted.hangup = hangup;
-        let mut world = World::new(wanted, move |call| scripts[call as usize % scripts.len()]);
+        let mut scenario = Scenario { load: wanted, ..Scenario::default() };
+        let listed: Vec<_> = (0..targets).map(|n| format!("'h{n}:1'")).collect();
+        scenario.asterisk = toml::from_str(&format!("sip = [{}]", listed.join(", "))).unwrap();
+        let mut world = World::of(scenario, move |call| scripts[call as usize % scripts.len()]);
         world.ports.truncate(ports);
         for (after, input) in strays {
             world.run_until(world.now + Duration::from_millis(after));
@@ -333,6 +337,10 @@ proptest! {
         let mut closed: Vec<_> = world.records.iter().map(|r| r.call).collect();
         closed.sort_unstable();
         prop_assert!(closed.into_iter().eq(0..world.placed_at.len() as u32));
+        for (n, target) in (0..).zip(world.control.targets()) {
+            let dealt = (0..world.placed_at.len() as u32).filter(|call| call % targets == n).count();
+            prop_assert_eq!((target.attempts, target.calls_up), (dealt as u64, 0));
+        }
         prop_assert!(world.control.poll_timeout().is_none(), "deadlines of calls that are over");
     }
 }

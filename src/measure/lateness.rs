@@ -97,6 +97,15 @@ impl Lateness {
         }
     }
 
+    /// The smallest RTT of each bucket in use with its count, ascending: as in a histogram of
+    /// [`crate::record::Latencies`], which has the same buckets.
+    pub fn counts(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let steps = self.rtts.iter_recorded();
+        steps.map(|step| {
+            (self.rtts.lowest_equivalent(step.value_iterated_to()), u64::from(step.count_at_value()))
+        })
+    }
+
     /// A percentile over the measured packets, `lost` of them ranking last; to 3 digits.
     pub fn quantile(&self, q: f64, lost: u64) -> Quantile {
         let sent = self.rtts.len() + lost;
@@ -114,6 +123,7 @@ impl Lateness {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::Latencies;
     use proptest::prelude::*;
 
     const MS: u64 = 1_000_000;
@@ -171,6 +181,17 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn its_buckets_are_those_of_latencies(rtts in proptest::collection::vec(0u64..70_000 * MS, 0..200)) {
+            let (mut of_call, mut all, mut folded) = (Lateness::new(60 * MS), Latencies::default(), Latencies::default());
+            for rtt in rtts {
+                of_call.record(rtt, true);
+                all.record(rtt.min(HIGHEST_NS));
+            }
+            folded.extend(of_call.counts());
+            prop_assert_eq!(folded.counts().collect::<Vec<_>>(), all.counts().collect::<Vec<_>>());
+        }
+
         /// Values on a 27 ms grid are never within a histogram step of a threshold, so the counts
         /// must be exact.
         #[test]

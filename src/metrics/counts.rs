@@ -82,9 +82,7 @@ pub(super) static CALLS: [Definition; 23] = [
         .live(Grows, |live| number(live.failed)),
     record(Calls, "calls.dropped_count", Count,
         "answered calls that ended before their time: hung up by the far end, media_lost, or session_expired",
-        |f| number(f.count(|c| {
-            matches!(c.ending, Ending::RemoteHangup | Ending::MediaLost | Ending::SessionExpired)
-        })))
+        |f| number(f.count(CallRecord::is_dropped)))
         .live(Grows, |live| number(live.dropped)),
     record(Calls, "calls.media_lost_count", Count, "calls heard, then silent for dead_after and given up",
         |f| number(f.count(|c| c.ending == Ending::MediaLost)))

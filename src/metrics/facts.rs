@@ -471,7 +471,7 @@ pub(super) fn known(n: Option<f64>) -> Value {
 }
 
 /// Distribution of single times in nanoseconds.
-fn sorted(times: impl Iterator<Item = u64>) -> Distribution<'static> {
+pub(super) fn sorted(times: impl Iterator<Item = u64>) -> Distribution<'static> {
     let mut times: Vec<u64> = times.collect();
     times.sort_unstable();
     Distribution::Calls(times)

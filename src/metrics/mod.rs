@@ -14,12 +14,14 @@ mod rows;
 mod signals;
 mod stages;
 mod summarize;
+mod targets;
 mod turns;
 
 pub use metric::{Better, Course, Definition, Group, Metric, RestsOn, Statistic};
 pub use readings::{InDoubt, Readings};
 pub use stages::Stage;
 pub use summarize::summarize;
+pub use targets::{OF_RTT, TargetFigures, TargetStatistic};
 pub use turns::SHORTEST_TURN;
 
 use serde::Serialize;
@@ -66,6 +68,8 @@ pub struct Summary {
     pub intervals: Intervals,
     /// The stages, each with its own figures; empty of a load without stages.
     pub stages: Vec<Stage>,
+    /// The targets, each with its own figures; empty of a run with one.
+    pub targets: Vec<TargetFigures>,
     /// Part of the run that the records are of.
     pub(crate) part: Part,
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::distribution::quantile;
 use super::facts::Facts;
-use super::{EndingCount, Part, PercentileRow, Summary, catalogue, stages};
+use super::{EndingCount, Part, PercentileRow, Summary, catalogue, stages, targets};
 use crate::analysis::drift::{last_minus_first, theil_sen};
 use crate::analysis::fault::recoveries;
 use crate::record::{CallRecord, CallSecond, Ending, Latencies, Run, Series};
@@ -13,7 +13,8 @@ use crate::values::Ns;
 /// The Summary of a run.
 pub fn summarize(run: Run) -> Summary {
     let stages = stages::of(&run);
-    Summary { stages, ..sum_up(run, Part::Whole) }
+    let summary = sum_up(run, Part::Whole);
+    Summary { stages, targets: targets::of(&summary), ..summary }
 }
 
 /// The Summary of one stage's records.
@@ -43,6 +44,7 @@ fn sum_up(mut run: Run, part: Part) -> Summary {
         seconds: run.seconds,
         intervals: run.intervals,
         stages: Vec::new(),
+        targets: Vec::new(),
         part,
     };
     let facts = Facts::recorded(&summary);

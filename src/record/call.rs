@@ -276,6 +276,11 @@ impl CallRecord {
         (self.is_good(), Reverse(slowness), self.call)
     }
 
+    /// Answered, and over before its time.
+    pub fn is_dropped(&self) -> bool {
+        matches!(self.ending, Ending::RemoteHangup | Ending::MediaLost | Ending::SessionExpired)
+    }
+
     /// Answered, but not one of its packets ever came back.
     pub fn is_silent(&self) -> bool {
         self.ending.was_answered() && self.total_sent > 0 && self.total_received == 0

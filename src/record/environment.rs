@@ -172,6 +172,10 @@ pub struct Environment {
     /// Counts of the registrations; absent where the scenario wants none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub register: Option<RegisterRecord>,
+    /// Targets among which the calls were dealt, in their order: call k went to number k mod their count. Absent where
+    /// there was one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<String>,
     /// Figures of each media lane of the driver; absent where it had one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lanes: Vec<LaneRecord>,

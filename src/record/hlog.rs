@@ -2,7 +2,8 @@
 //!
 //! A line holds one interval: one second of one series. Its tag is the series' name, with `_outside` for
 //! packets outside the measured window, and `_above` for those that took longer than 60 s: counts, all at
-//! 60 s, kept apart so that no value is clipped. Any tool for the format can read and add the lines.
+//! 60 s, kept apart so that no value is clipped. Of a run against several targets there is a line more for each, over the
+//! whole run: the measured round trips of its calls, `rtt_target_0` and so on. Any tool for the format can read and add the lines.
 
 use std::io::Read as _;
 use std::str;
@@ -17,7 +18,7 @@ use hdrhistogram::serialization::interval_log::{
 };
 use hdrhistogram::serialization::{Deserializer, V2DeflateSerializer};
 
-use super::{DIGITS, HIGHEST_NS, Intervals, LOWEST_NS, Latencies, Scope, Series};
+use super::{DIGITS, HIGHEST_NS, Intervals, LOWEST_NS, Latencies, MOST_TARGETS, Scope, Series};
 use crate::stamp::Stamp;
 
 /// Largest histogram taken from a file, decoded: more than ours can be, with 9 bytes for each of their
@@ -48,6 +49,7 @@ const V2_COMPRESSED_COOKIE: u64 = 0x1c84_9314;
 
 const OUTSIDE: &str = "_outside";
 const ABOVE: &str = "_above";
+const TARGET: &str = "rtt_target_";
 
 /// A line that is not one of an interval log, or whose histogram is damaged.
 #[derive(Debug, thiserror::Error)]
@@ -74,21 +76,28 @@ pub fn write(intervals: &Intervals, epoch: Stamp) -> Vec<u8> {
         .with_max_value_divisor(1e6)
         .begin_log_with(&mut bytes, &mut serializer)
         .expect(WRITTEN);
-    for (second, series, scope, latencies) in intervals.iter() {
-        let tag = format!("{}{}", series.name(), if scope == Scope::Outside { OUTSIDE } else { "" });
+    let mut lines = |(from, length): (u32, u32), latencies: &Latencies, tag: &str| {
         let mut line = |histogram: &Histogram<u64>, tag: &str| {
-            let (from, length) = (Duration::from_secs(second.into()), Duration::from_secs(1));
+            let (from, length) = (Duration::from_secs(from.into()), Duration::from_secs(length.into()));
             log.write_histogram(histogram, from, length, Tag::new(tag)).expect(WRITTEN);
         };
         if latencies.len() > latencies.above() {
-            line(latencies.histogram(), &tag);
+            line(latencies.histogram(), tag);
         }
         if latencies.above() > 0 {
             let mut above = Latencies::default();
             above.record_n(HIGHEST_NS, latencies.above());
             line(above.histogram(), &format!("{tag}{ABOVE}"));
         }
+    };
+    for (second, series, scope, latencies) in intervals.iter() {
+        let tag = format!("{}{}", series.name(), if scope == Scope::Outside { OUTSIDE } else { "" });
+        lines((second, 1), &latencies, &tag);
     }
+    let whole = (0, intervals.last_second() + 1);
+    intervals
+        .targets()
+        .for_each(|(target, latencies)| lines(whole, &latencies, &format!("{TARGET}{target}")));
     bytes
 }
 
@@ -122,7 +131,13 @@ pub fn read(bytes: &[u8]) -> Result<Intervals, Damaged> {
         let (name, is_above) = tag.strip_suffix(ABOVE).map_or((tag, false), |name| (name, true));
         let (name, scope) =
             name.strip_suffix(OUTSIDE).map_or((name, Scope::Measured), |name| (name, Scope::Outside));
-        let Ok(series) = name.parse::<Series>() else { continue };
+        let target = name.strip_prefix(TARGET).and_then(|number| number.parse::<u32>().ok());
+        let target = target.filter(|target| (*target as usize) < MOST_TARGETS);
+        let series = match (target, name.parse::<Series>()) {
+            (Some(_), _) => Series::Rtt,
+            (None, Ok(series)) => series,
+            (None, Err(_)) => continue,
+        };
         let second = interval.start_timestamp().as_secs();
         let second = u32::try_from(second)
             .ok()
@@ -140,7 +155,10 @@ pub fn read(bytes: &[u8]) -> Result<Intervals, Damaged> {
             let lowest = |value| histogram.lowest_equivalent(value);
             latencies.extend(recorded().map(|v| (lowest(v.value_iterated_to()), v.count_at_value())));
         }
-        intervals.add(second, series, scope, &latencies);
+        match target {
+            Some(target) => intervals.add_target(target, &latencies),
+            None => intervals.add(second, series, scope, &latencies),
+        }
     }
     Ok(intervals)
 }
@@ -223,7 +241,12 @@ mod tests {
         fn intervals_come_back_count_for_count(
             packets in prop::collection::vec((0u32..4000, any::<bool>(), any::<bool>(), 0u64..80_000_000_000), 0..20)
         ) {
-            let written = log(&packets);
+            let mut written = log(&packets);
+            for (second, .., ns) in &packets {
+                let mut latencies = Latencies::default();
+                latencies.record(*ns);
+                written.add_target(second % 3, &latencies);
+            }
             prop_assert_eq!(read(&write(&written, EPOCH)).unwrap(), written);
         }
 
@@ -349,6 +372,11 @@ mod tests {
         let bare = STANDARD.encode(header(1, 1000, 60_000_000_000, &[2]));
         assert!(said(&format!("Tag=rtt,0.0,1.0,2.0,{bare}\n")).contains("another format"));
         assert!(read(b"").unwrap().iter().next().is_none());
+        // More targets than there can be, and no number.
+        for number in ["64", "-1", "4294967296", "x", ""] {
+            let line = format!("Tag=rtt_target_{number},0.0,1.0,2.0,AAAA\n");
+            assert_eq!(read(line.as_bytes()).unwrap(), Intervals::default(), "{number}");
+        }
         // Another's tag.
         assert!(read(b"Tag=else,0.0,1.0,2.0,AAAA\n").unwrap().iter().next().is_none());
     }

@@ -40,7 +40,11 @@ impl OpenIntervals {
 ///
 /// Runs of format 1 have one interval for the whole window, in second 0.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Intervals(BTreeMap<(u32, Series, Scope), Packed>);
+pub struct Intervals {
+    seconds: BTreeMap<(u32, Series, Scope), Packed>,
+    /// Measured round trips of the whole run by target, where there are several.
+    targets: BTreeMap<u32, Packed>,
+}
 
 impl Intervals {
     /// Adds latencies to an interval.
@@ -62,21 +66,41 @@ impl Intervals {
     }
 
     fn add_packed(&mut self, key: (u32, Series, Scope), packed: Packed) {
-        match self.0.entry(key) {
+        match self.seconds.entry(key) {
             Entry::Vacant(entry) => drop(entry.insert(packed)),
             Entry::Occupied(mut entry) => {
-                let mut sum = Latencies::default();
-                sum.extend(entry.get().counts());
-                sum.extend(packed.counts());
-                entry.insert(Packed::new(&sum));
+                let sum = entry.get().plus(packed.counts());
+                entry.insert(sum);
             }
         }
+    }
+
+    /// Adds measured round trips of the calls to target number `target`.
+    pub fn add_target(&mut self, target: u32, latencies: &Latencies) {
+        if latencies.is_empty() {
+            return;
+        }
+        let sum = match self.targets.get(&target) {
+            Some(before) => before.plus(latencies.counts()),
+            None => Packed::new(latencies),
+        };
+        self.targets.insert(target, sum);
+    }
+
+    /// Measured round trips of the whole run by target; none where there is one.
+    pub fn targets(&self) -> impl Iterator<Item = (u32, Latencies)> + '_ {
+        self.targets.iter().map(|(target, packed)| (*target, packed.unpacked()))
+    }
+
+    /// The last second that has an interval.
+    pub fn last_second(&self) -> u32 {
+        self.seconds.keys().map(|(second, ..)| *second).next_back().unwrap_or_default()
     }
 
     /// The measured latencies of every series in the seconds that `among` names.
     pub fn totals_among(&self, among: impl Fn(u32) -> bool) -> BTreeMap<Series, Latencies> {
         let mut totals: BTreeMap<Series, Latencies> = BTreeMap::new();
-        for ((second, series, scope), packed) in &self.0 {
+        for ((second, series, scope), packed) in &self.seconds {
             if *scope == Scope::Measured && among(*second) {
                 totals.entry(*series).or_default().extend(packed.counts());
             }
@@ -87,21 +111,19 @@ impl Intervals {
     /// Counts of one series in one second, measured or not.
     pub fn second(&self, second: u32, series: Series) -> impl Iterator<Item = (u64, u64)> + '_ {
         let scopes = [Scope::Measured, Scope::Outside].into_iter();
-        scopes.filter_map(move |scope| self.0.get(&(second, series, scope))).flat_map(Packed::counts)
+        scopes.filter_map(move |scope| self.seconds.get(&(second, series, scope))).flat_map(Packed::counts)
     }
 
     /// All intervals, in the order of the file.
     pub fn iter(&self) -> impl Iterator<Item = (u32, Series, Scope, Latencies)> + '_ {
-        self.0.iter().map(|((second, series, scope), packed)| {
-            let mut latencies = Latencies::default();
-            latencies.extend(packed.counts());
-            (*second, *series, *scope, latencies)
-        })
+        self.seconds
+            .iter()
+            .map(|((second, series, scope), packed)| (*second, *series, *scope, packed.unpacked()))
     }
 
     /// Number of intervals and bytes that their counts take.
     pub fn size(&self) -> (usize, usize) {
-        (self.0.len(), self.0.values().map(|packed| packed.0.len()).sum())
+        (self.seconds.len(), self.seconds.values().map(|packed| packed.0.len()).sum())
     }
 }
 
@@ -123,6 +145,18 @@ impl Packed {
             before = unit;
         }
         Packed(bytes.into())
+    }
+
+    fn unpacked(&self) -> Latencies {
+        let mut latencies = Latencies::default();
+        latencies.extend(self.counts());
+        latencies
+    }
+
+    fn plus(&self, more: impl Iterator<Item = (u64, u64)>) -> Packed {
+        let mut sum = self.unpacked();
+        sum.extend(more);
+        Packed::new(&sum)
     }
 
     fn counts(&self) -> impl Iterator<Item = (u64, u64)> + '_ {

@@ -2,8 +2,13 @@
 
 use std::ops::AddAssign;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Latencies, Quantile, Suppressed};
-use crate::values::Ns;
+use crate::values::{MOST_LISTED, Ns};
+
+/// Most targets of a run.
+pub const MOST_TARGETS: usize = MOST_LISTED;
 
 /// Counts so far. Packets are those of the measured window of which nothing can come back any more, so
 /// that the same packets are in every figure.
@@ -31,6 +36,31 @@ pub struct Live {
     pub media_lost: u64,
     /// Attempts that the schedule wanted and that could not be placed.
     pub suppressed: Suppressed,
+    /// Calls by target, in the order of `asterisk.sip`; empty where there is one.
+    pub targets: Vec<LiveTarget>,
+}
+
+/// Counts so far of the calls to one of several targets, all phases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LiveTarget {
+    /// Calls up.
+    pub calls_up: u64,
+    /// INVITEs of new calls.
+    pub attempts: u64,
+    /// Attempts answered.
+    pub answered: u64,
+    /// Attempts that failed.
+    pub failed: u64,
+}
+
+impl AddAssign<&LiveTarget> for LiveTarget {
+    fn add_assign(&mut self, other: &LiveTarget) {
+        self.calls_up += other.calls_up;
+        self.attempts += other.attempts;
+        self.answered += other.answered;
+        self.failed += other.failed;
+    }
 }
 
 /// Adds what another driver has counted.
@@ -47,6 +77,10 @@ impl AddAssign<&Live> for Live {
         self.dropped += other.dropped;
         self.media_lost += other.media_lost;
         self.suppressed += other.suppressed;
+        if self.targets.len() < other.targets.len() {
+            self.targets.resize(other.targets.len(), LiveTarget::default());
+        }
+        self.targets.iter_mut().zip(&other.targets).for_each(|(target, other)| *target += other);
     }
 }
 

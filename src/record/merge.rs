@@ -55,6 +55,9 @@ fn add(sum: &mut Intervals, other: &Intervals) {
     for (second, series, scope, latencies) in other.iter() {
         sum.add(second, series, scope, &latencies);
     }
+    for (target, latencies) in other.targets() {
+        sum.add_target(target, &latencies);
+    }
 }
 
 /// The machines of the shares: each counts once, by the first share that names it.
@@ -329,6 +332,17 @@ mod tests {
                 .zip(parts)
                 .for_each(|(share, part)| share.run.intervals.add(second, series, scope, &part));
         }
+        for (target, latencies) in run.intervals.targets() {
+            let mut parts = vec![Latencies::default(); count as usize];
+            for (ns, whole) in latencies.counts() {
+                let dealt = dealt(whole, count as usize, &mut random);
+                parts.iter_mut().zip(dealt).for_each(|(part, n)| part.record_n(ns, n));
+            }
+            shares
+                .iter_mut()
+                .zip(parts)
+                .for_each(|(share, part)| share.run.intervals.add_target(target, &part));
+        }
         for row in &run.seconds {
             split_second(row, &mut shares, &mut random);
         }
@@ -382,6 +396,7 @@ mod tests {
             fixture::late_driver(),
             fixture::nothing_answered(),
             fixture::one_second(),
+            fixture::of_targets(),
         ]
     }
 
@@ -389,12 +404,13 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 12, ..Default::default() })]
 
         #[test]
-        fn the_records_of_shards_add_up_to_those_of_one_driver(count in 2u32..7, which in 0usize..5, seed in any::<u64>()) {
+        fn the_records_of_shards_add_up_to_those_of_one_driver(count in 2u32..7, which in 0usize..6, seed in any::<u64>()) {
             let whole = runs().swap_remove(which);
             let merged = merge(split(&whole, count, seed));
             prop_assert!(merged.intervals == whole.intervals, "the interval log");
             prop_assert!(merged.calls == whole.calls && merged.call_seconds == whole.call_seconds, "calls");
             prop_assert_eq!(&merged.silences, &whole.silences);
+            prop_assert_eq!(&merged.environment.targets, &whole.environment.targets);
             prop_assert_eq!((merged.environment.calls, merged.environment.calls_at_start),
                 (whole.environment.calls, whole.environment.calls_at_start));
             for (row, wanted) in merged.seconds.iter().zip(&whole.seconds) {

@@ -1,6 +1,8 @@
 //! Observations beside the calls: set-up, ARI's state, lines of logs. Part of `environment.json`; the diagnosis
 //! rests on them.
 
+use std::ops::AddAssign;
+
 use serde::{Deserialize, Serialize};
 
 use super::Ladder;
@@ -124,6 +126,19 @@ pub struct AriState {
     pub media_unbridged: u64,
     /// Bridges that hold a single channel.
     pub lone_bridges: u64,
+}
+
+/// Adds what another Asterisk shows.
+impl AddAssign<&AriState> for AriState {
+    fn add_assign(&mut self, other: &AriState) {
+        self.at_s = self.at_s.max(other.at_s);
+        self.callers += other.callers;
+        self.unbridged += other.unbridged;
+        self.outside += other.outside;
+        self.media += other.media;
+        self.media_unbridged += other.media_unbridged;
+        self.lone_bridges += other.lone_bridges;
+    }
 }
 
 /// A distinct line of a log; numbers that differ do not make it another.

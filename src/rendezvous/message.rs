@@ -9,7 +9,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::task::{Purpose, Room, Task};
 use crate::record::stored::DATA;
 use crate::record::{
-    EndedEarly, Latencies, Live, Phase, Quantile, Recent, RecentTurns, Suppressed, manifest,
+    EndedEarly, Latencies, Live, LiveTarget, MOST_TARGETS, Phase, Quantile, Recent, RecentTurns, Suppressed,
+    manifest,
 };
 use crate::values::Ns;
 
@@ -188,6 +189,8 @@ pub struct Beat {
     pub rtt: Vec<(u64, u64)>,
     /// The same of the control stream.
     pub control: Vec<(u64, u64)>,
+    /// Calls by target, where there are several.
+    pub targets: Vec<LiveTarget>,
 }
 
 impl Beat {
@@ -205,6 +208,7 @@ impl Beat {
             suppressed: live.suppressed,
             rtt: live.rtt.counts().collect(),
             control: live.control.counts().collect(),
+            targets: live.targets.clone(),
             ..Beat::default()
         }
     }
@@ -216,6 +220,12 @@ impl Beat {
             let mut latencies = Latencies::default();
             latencies.extend(counts.iter().take(MOST_BUCKETS).map(|(ns, count)| (*ns, bounded(*count))));
             latencies
+        };
+        let target = |of: &LiveTarget| LiveTarget {
+            calls_up: bounded(of.calls_up),
+            attempts: bounded(of.attempts),
+            answered: bounded(of.answered),
+            failed: bounded(of.failed),
         };
         let Suppressed { cap, port, late } = self.suppressed;
         Live {
@@ -230,6 +240,7 @@ impl Beat {
             dropped: bounded(self.dropped),
             media_lost: bounded(self.media_lost),
             suppressed: Suppressed { cap: bounded(cap), port: bounded(port), late: bounded(late) },
+            targets: self.targets.iter().take(MOST_TARGETS).map(target).collect(),
         }
     }
 }
@@ -356,6 +367,7 @@ mod tests {
         fn no_figures_are_too_large(n in any::<u64>(), ns in any::<u64>(), beats in 1usize..20) {
             let beat = Beat {
                 sent: n, lost: n, late: n, control_lost: n, answered: n, failed: n, dropped: n, media_lost: n,
+                targets: vec![LiveTarget { calls_up: n, attempts: n, answered: n, failed: n }; beats * 9],
                 rtt: vec![(ns, n); 50], control: vec![(ns, n); 50], calls_up: n as u32, ..Beat::default()
             };
             let (mut live, mut totals) = (Live::default(), Totals::default());
@@ -364,6 +376,7 @@ mod tests {
                 totals += &beat;
             }
             prop_assert_eq!(totals.shards as usize, beats);
+            prop_assert_eq!(live.targets.len(), (beats * 9).min(MOST_TARGETS));
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::gate::Verdict;
 use crate::metrics::{EndingCount, Metric, Stage, Summary};
 use crate::record::{Environment, StageRecord, TalkRow, Why};
 use crate::report::excerpts;
+use crate::report::targets::{self, TargetLine};
 use crate::values::{Unit, Value};
 
 /// `summary.json`, indented, in an order that does not change. `docs/summary.schema.json` describes it;
@@ -26,6 +27,7 @@ pub(super) fn summary(summary: &Summary, verdict: &Verdict) -> serde_json::Resul
         endings: &summary.endings,
         findings: findings(summary, verdict),
         stages: summary.numbered_stages().map(stage_of).collect(),
+        targets: targets::lines(summary),
         excerpts: excerpts::all(summary).iter().map(|excerpt| ExcerptLine::of(excerpt.head)).collect(),
         faults: &summary.faults,
         environment: &summary.environment,
@@ -61,6 +63,9 @@ pub(super) struct Document<'a> {
     /// The stages in turn, each with its own figures; absent of a load without stages.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     stages: Vec<StageLine<'a>>,
+    /// The targets, each with its own figures, which add up to the run's; absent of a run with one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    targets: Vec<TargetLine<'a>>,
     /// Excerpts of conversations: the worst turns, the gravest first, then the calls that `capture.calls` names; absent of
     /// other runs. `talk.csv` has who spoke when in each.
     #[serde(skip_serializing_if = "Vec::is_empty")]

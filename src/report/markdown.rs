@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{headline, lanes, shards, stages, words};
+use super::{headline, lanes, shards, stages, targets, words};
 use crate::diagnosis::{Finding, findings};
 use crate::gate::{Outcome, Verdict};
 use crate::metrics::Summary;
@@ -34,6 +34,7 @@ pub(super) fn page(summary: &Summary, verdict: &Verdict) -> String {
         let _ = writeln!(text, "{}\n", known.join(" · "));
     }
     stages(&mut text, summary);
+    targets(&mut text, summary);
     shards(&mut text, summary);
     lanes(&mut text, summary);
     if let Some(explanation) = &summary.explanation {
@@ -108,6 +109,17 @@ fn stages(text: &mut String, summary: &Summary) {
         let cells: Vec<_> = row.shown().iter().map(|cell| escape(cell)).collect();
         let cells = cells.join(" | ");
         let _ = writeln!(text, "| {} | {} | {} | {cells} |", row.number, row.load, row.window);
+    }
+    text.push('\n');
+}
+
+fn targets(text: &mut String, summary: &Summary) {
+    let Some(rows) = targets::table(summary) else { return };
+    let _ = writeln!(text, "| target | {} |", targets::HEADS.join(" | "));
+    let _ = writeln!(text, "|---|{}", "---:|".repeat(targets::HEADS.len()));
+    for row in &rows {
+        let cells: Vec<_> = row.cells.iter().map(|cell| escape(cell)).collect();
+        let _ = writeln!(text, "| {} | {} |", escape(&row.target), cells.join(" | "));
     }
     text.push('\n');
 }

@@ -19,6 +19,7 @@ mod openmetrics;
 mod shards;
 pub mod side_by_side;
 mod stages;
+mod targets;
 pub mod terminal;
 mod words;
 

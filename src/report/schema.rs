@@ -68,6 +68,11 @@ pub(super) fn samples(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "object", "properties": groups})
 }
 
+/// Milliseconds, or no number.
+pub(super) fn milliseconds(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"anyOf": [{"type": ["number", "null"]}, {"const": "lost"}]})
+}
+
 /// A list of metrics.
 pub(super) fn metric_names(_: &mut SchemaGenerator) -> Schema {
     let names: Vec<_> = catalogue::all().map(|d| d.name).collect();

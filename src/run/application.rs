@@ -60,6 +60,14 @@ pub fn external_ari(url: &str) -> Result<Ari, RunError> {
     ari.map_err(|error| RunError::Obstacle(format!("asterisk.ari: {error}")))
 }
 
+/// ARI of all external Asterisks, in the order of the scenario.
+///
+/// # Errors
+/// An address or an account that cannot be used.
+pub fn external_aris(scenario: &Scenario) -> Result<Vec<Ari>, RunError> {
+    scenario.asterisk.ari.iter().map(|url| external_ari(&url.0)).collect()
+}
+
 /// The error of an Asterisk that does not take the account, which no waiting will cure.
 pub fn refusal(ari: &Ari, error: &HttpError) -> Option<RunError> {
     let HttpError::Status { status: 401 | 403, .. } = error else { return None };

@@ -92,10 +92,15 @@ impl Marks {
         Inventory { channels, bridges, foreign }
     }
 
-    /// Looks once; `None` where ARI does not tell.
-    async fn look(self, ari: Ari, at_s: f64) -> Option<(AriState, u64)> {
-        let inventory = self.inventory(&ari).await.ok()?;
-        Some((AriState { at_s, ..self.state(&inventory) }, inventory.foreign))
+    /// Looks once at each Asterisk; the sums, or `None` where an ARI does not tell.
+    async fn look(self, aris: Vec<Ari>, at_s: f64) -> Option<(AriState, u64)> {
+        let (mut state, mut foreign) = (AriState { at_s, ..AriState::default() }, 0);
+        for ari in &aris {
+            let inventory = self.inventory(ari).await.ok()?;
+            state += &self.state(&inventory);
+            foreign += inventory.foreign;
+        }
+        Some((state, foreign))
     }
 
     fn state(&self, Inventory { channels, bridges, .. }: &Inventory) -> AriState {
@@ -119,7 +124,8 @@ impl Marks {
 /// The looks of one trial: once the calls are up, and at the first silence.
 pub struct Looks {
     marks: Marks,
-    ari: Option<Ari>,
+    /// ARI of each Asterisk.
+    aris: Vec<Ari>,
     /// Length of the hold phase.
     hold: Duration,
     at_calls_up: bool,
@@ -129,8 +135,8 @@ pub struct Looks {
 
 impl Looks {
     /// Looks at nothing where there is no ARI.
-    pub fn new(marks: Marks, ari: Option<Ari>, hold: Duration) -> Looks {
-        Looks { marks, ari, hold, at_calls_up: false, at_silence: false, under_way: JoinSet::new() }
+    pub fn new(marks: Marks, aris: Vec<Ari>, hold: Duration) -> Looks {
+        Looks { marks, aris, hold, at_calls_up: false, at_silence: false, under_way: JoinSet::new() }
     }
 
     /// Begins a look if it is time for one.
@@ -143,8 +149,8 @@ impl Looks {
         let lost = progress.recent.loss.unwrap_or_default() * f64::from(progress.calls_up);
         let is_due = !std::mem::replace(&mut self.at_calls_up, true)
             || lost >= 0.8 && !std::mem::replace(&mut self.at_silence, true);
-        if let Some(ari) = self.ari.as_ref().filter(|_| is_due) {
-            self.under_way.spawn(self.marks.clone().look(ari.clone(), progress.elapsed.as_secs_f64()));
+        if is_due && !self.aris.is_empty() {
+            self.under_way.spawn(self.marks.clone().look(self.aris.clone(), progress.elapsed.as_secs_f64()));
         }
     }
 

@@ -7,6 +7,7 @@ use procfs::{CpuInfo, Current, CurrentSI, KernelStats, Meminfo};
 use crate::net::capabilities::Capabilities;
 use crate::record::{Environment, FORMAT_VERSION, Offered};
 use crate::scenario::{Planned, Resolved, Scenario, Target, Transport};
+use crate::values::HostPort;
 
 /// The part of the environment that the scenario and the machine give, before a call is placed. It is
 /// enough to tell which stored runs are comparable.
@@ -35,8 +36,15 @@ pub fn beforehand(resolved: &Resolved) -> Environment {
         kernel: format!("Linux {}", first_line("/proc/sys/kernel/osrelease")),
         no_stamps: !Capabilities::here().stamps,
         scenario_hash: scenario.hash(),
+        targets: targets(scenario),
         ..Environment::default()
     }
+}
+
+/// Targets among which calls are dealt, where there are several.
+fn targets(scenario: &Scenario) -> Vec<String> {
+    let several = scenario.asterisk.sip.iter().filter(|_| scenario.targets() > 1);
+    several.map(HostPort::to_string).collect()
 }
 
 /// Traffic of an open load.

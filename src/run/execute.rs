@@ -79,7 +79,7 @@ pub async fn execute_part(
         plan,
         observer,
         run_id: marks.run_id,
-        looks: Looks::new(marks, testbed.ari().cloned(), plan.scenario().hold()),
+        looks: Looks::new(marks, testbed.aris().to_vec(), plan.scenario().hold()),
         is_ending: testbed.ending(),
         early_end: EarlyEnd::new(plan, &part),
         stop: watch::Sender::new(Stop::No),
@@ -143,7 +143,7 @@ impl Trial<'_> {
         let config = DriverConfig {
             scenario: plan.scenario(),
             environment: Environment { command: plan.command.clone(), ..part.beforehand(plan) },
-            target: testbed.target(),
+            targets: testbed.targets().to_vec(),
             wire: testbed.wire().clone(),
             credentials: testbed.credentials(plan),
             accounts: plan.accounts.clone(),
@@ -156,7 +156,7 @@ impl Trial<'_> {
             stop: stop.subscribe(),
             together: part.together(),
         };
-        let target = testbed.target();
+        let targets = testbed.targets().to_vec();
         raise(stop, *interrupt.borrow_and_update());
         let faults = Faults {
             scenario: plan.scenario(),
@@ -185,7 +185,7 @@ impl Trial<'_> {
             tokio::select! {
                 recorded = &mut drive => {
                     let recorded = recorded?;
-                    let broken = broken.or_else(|| silent_target(&recorded, target));
+                    let broken = broken.or_else(|| silent_target(&recorded, &targets));
                     return Ok((recorded, broken));
                 }
                 Broken { by, stop: how } = &mut attend, if broken.is_none() => {

@@ -195,7 +195,7 @@ fn no_data(s: &Scenario, gate: &Gate) -> Option<&'static str> {
     if metric.family() == "control" && s.measure.control_streams == Some(0) {
         return Some("there is no control stream (measure.control_streams = 0)");
     }
-    let has_ari = s.asterisk.mode == AsteriskMode::Managed || s.asterisk.ari.is_some();
+    let has_ari = s.asterisk.mode == AsteriskMode::Managed || !s.asterisk.ari.is_empty();
     if metric.group == Group::Leaks && !has_ari {
         return Some("what calls leave behind is asked over ARI (asterisk.ari)");
     }

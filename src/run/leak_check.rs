@@ -27,7 +27,8 @@ const MOST_NAMES: usize = 5;
 
 /// The check of one trial.
 pub struct LeakCheck {
-    ari: Option<Ari>,
+    /// ARI of each Asterisk.
+    aris: Vec<Ari>,
     marks: Marks,
     /// The media ports of a service that the run has started.
     pool: Option<PortRange>,
@@ -56,20 +57,20 @@ struct ProcessCount {
 impl LeakCheck {
     /// Counts before the first call.
     pub async fn begin(testbed: &Testbed, marks: Marks) -> LeakCheck {
-        let ari = testbed.ari().cloned();
-        let mut check = LeakCheck { ari, marks, pool: testbed.service_ports(), before: None };
-        if let Some(ari) = &check.ari {
-            check.before = check.steady(ari, testbed.started()).await;
+        let aris = testbed.aris().to_vec();
+        let mut check = LeakCheck { aris, marks, pool: testbed.service_ports(), before: None };
+        if !check.aris.is_empty() {
+            check.before = check.steady(testbed.started()).await;
         }
         check
     }
 
     /// Counts until two counts agree: a connection that is just being closed is soon gone.
-    async fn steady(&self, ari: &Ari, watched: Watched) -> Option<ResourceCount> {
-        let mut last = self.count(ari, watched).await.ok()?;
+    async fn steady(&self, watched: Watched) -> Option<ResourceCount> {
+        let mut last = self.count(watched).await.ok()?;
         for _ in 0..FIRST_COUNTS {
             pause().await;
-            let next = self.count(ari, watched).await.ok()?;
+            let next = self.count(watched).await.ok()?;
             if next == last {
                 break;
             }
@@ -80,15 +81,17 @@ impl LeakCheck {
 
     /// Counts after the last call, until nothing is left or the time for it is up.
     pub async fn conclude(&self, watched: Watched) -> Leaks {
-        let (ari, before) = match (&self.ari, &self.before) {
-            (Some(ari), Some(before)) => (ari, before),
-            (None, _) => return unknown("there is no ARI to be asked for channels and bridges"),
-            (Some(_), None) => return unknown("Asterisk did not answer before the first call"),
+        let before = match &self.before {
+            _ if self.aris.is_empty() => {
+                return unknown("there is no ARI to be asked for channels and bridges");
+            }
+            Some(before) => before,
+            None => return unknown("Asterisk did not answer before the first call"),
         };
         let timeline = Timeline::start();
         let give_up = timeline.now() + SETTLE;
         loop {
-            let leaks = match self.count(ari, watched).await {
+            let leaks = match self.count(watched).await {
                 Ok(after) => compare(before, &after),
                 Err(why) => unknown(why),
             };
@@ -99,11 +102,18 @@ impl LeakCheck {
         }
     }
 
-    async fn count(&self, ari: &Ari, watched: Watched) -> Result<ResourceCount, String> {
-        let inventory = self.marks.inventory(ari).await.map_err(|error| error.to_string())?;
+    async fn count(&self, watched: Watched) -> Result<ResourceCount, String> {
+        let (mut channels, mut bridges) = (BTreeSet::new(), BTreeSet::new());
+        for ari in &self.aris {
+            // Of several it is said where something is left.
+            let place = if self.aris.len() > 1 { format!(" at {}", ari.shown()) } else { String::new() };
+            let inventory = self.marks.inventory(ari).await.map_err(|error| format!("{error}{place}"))?;
+            channels.extend(inventory.channels.into_iter().map(|channel| channel.id + &place));
+            bridges.extend(inventory.bridges.into_iter().map(|bridge| bridge.id + &place));
+        }
         Ok(ResourceCount {
-            channels: inventory.channels.into_iter().map(|channel| channel.id).collect(),
-            bridges: inventory.bridges.into_iter().map(|bridge| bridge.id).collect(),
+            channels,
+            bridges,
             asterisk: watched.asterisk.map(|pid| counted(pid, None, "Asterisk")).transpose()?,
             service: watched.service.map(|pid| counted(pid, self.pool, "the service")).transpose()?,
         })

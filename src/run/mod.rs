@@ -25,6 +25,7 @@ mod prompts;
 mod remarks;
 pub mod scheduling;
 pub mod stored;
+pub mod targets;
 mod testbed;
 pub mod together;
 mod wire;

@@ -1,16 +1,18 @@
 //! The OPTIONS probe: asks a SIP target whether it is alive and takes our credentials, repeated as RFC 3261 says.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::net::UdpSocket;
 
+use super::targets::resolve_all;
 use super::wire::wire;
 use super::{RunError, RunPlan};
 use crate::clock;
 use crate::driver::{Named, Names, Wire};
-use crate::net::resolve::resolve;
 use crate::scenario::{AsteriskMode, Scenario, Transport};
 use crate::sip::digest::{AuthError, Challenge};
 use crate::sip::message::Message;
@@ -67,7 +69,7 @@ impl Login {
     /// The reason for which calls will be refused, with the cure.
     pub fn obstacle(&self, scenario: &Scenario, user: Option<&str>) -> Option<String> {
         let from = scenario.sip.caller(user);
-        let key = scenario.next_hop().map_or("asterisk.sip", |(_, key)| key);
+        let (_, key) = scenario.next_hops();
         let has_file = scenario.sip.accounts.is_some();
         match self {
             Login::NotAsked | Login::Taken(_) => None,
@@ -134,19 +136,21 @@ pub fn unconnected(key: &str, transport: Transport, why: &str) -> String {
     )
 }
 
-/// Probes `target` from the address and under the names of a first call, with credentials where it asks for them.
-pub async fn probe(plan: &RunPlan, target: SocketAddr) -> ProbeResult {
+/// Probes target number `number` at `target` from the address and under the names of the first call to it, with credentials
+/// where it asks for them.
+pub async fn probe(plan: &RunPlan, number: usize, target: SocketAddr) -> ProbeResult {
     let is_connection = plan.scenario().asterisk.transport.is_reliable();
     let failed = if is_connection { ProbeResult::Unconnected } else { ProbeResult::Unreachable };
-    ask(plan, target).await.unwrap_or_else(|error| failed(error.to_string()))
+    ask(plan, number, target).await.unwrap_or_else(|error| failed(error.to_string()))
 }
 
-async fn ask(plan: &RunPlan, target: SocketAddr) -> io::Result<ProbeResult> {
+async fn ask(plan: &RunPlan, number: usize, target: SocketAddr) -> io::Result<ProbeResult> {
     let scenario = plan.scenario();
-    let mut asker = Asker::open(scenario, target).await?;
+    let mut asker = Asker::open(scenario, number, target).await?;
     let (local, transport) = (asker.local()?, scenario.asterisk.transport);
-    let names = Names::new(scenario, (local, target), plan.credentials.clone(), plan.accounts.clone());
-    let Named { uri, identity, credentials, .. } = names.of_call(0, 0);
+    let names =
+        Names::new(scenario, number, (local, target), plan.credentials.clone(), plan.accounts.clone());
+    let Named { uri, identity, credentials, .. } = names.of_call(number as u32, 0);
     let callee = uri.split_once('@').map_or(&*uri, |(user, _)| user).trim_start_matches("sip:").to_string();
     let mut options = Options::new((local, target), transport, (uri, identity), rand::random());
     let mut answer = match asker.exchange(&options).await? {
@@ -213,11 +217,11 @@ enum Asker {
 }
 
 impl Asker {
-    async fn open(scenario: &Scenario, target: SocketAddr) -> io::Result<Self> {
+    async fn open(scenario: &Scenario, number: usize, target: SocketAddr) -> io::Result<Self> {
         let local = SocketAddr::new(scenario.sip.local, 0);
         if scenario.asterisk.transport.is_reliable() {
-            let config = wire(scenario, None).map_err(io::Error::other)?;
-            return Ok(Asker::Connection(Box::new(Wire::open(&config, local, target).await?)));
+            let config = wire(scenario, None).map_err(io::Error::other)?.only(number);
+            return Ok(Asker::Connection(Box::new(Wire::open(&config, local, &[target]).await?)));
         }
         let socket = UdpSocket::bind(local).await?;
         // Datagrams from elsewhere are dropped, and a closed port is reported.
@@ -228,7 +232,7 @@ impl Asker {
     fn local(&self) -> io::Result<SocketAddr> {
         match self {
             Asker::Socket(socket) => socket.local_addr(),
-            Asker::Connection(wire) => Ok(wire.local()),
+            Asker::Connection(wire) => Ok(wire.local(0)),
         }
     }
 
@@ -289,23 +293,65 @@ impl Asker {
     }
 }
 
-/// Asks an Asterisk that the run has not started before its first call. Returns a warning where it stays silent, for
-/// the calls may still get through.
+/// Asks the Asterisks that the run has not started before its first call. Returns a warning for each that stays silent,
+/// for the calls may still get through.
 ///
 /// # Errors
-/// It refuses the credentials, so that it will refuse every call.
-pub async fn ask_before(plan: &RunPlan) -> Result<Option<String>, RunError> {
+/// The only one refuses the credentials, so that it will refuse every call.
+pub async fn ask_before(plan: &RunPlan) -> Result<Vec<String>, RunError> {
     let scenario = plan.scenario();
-    let is_asked = scenario.asterisk.mode == AsteriskMode::External && scenario.service.mode.is_application();
-    let Some((hop, key)) = scenario.next_hop().filter(|_| is_asked) else { return Ok(None) };
-    let target = resolve(hop, key, Some(scenario.sip.local)).await?;
-    let user = plan.first_user();
-    let transport = scenario.asterisk.transport;
-    Ok(match probe(plan, target).await {
-        ProbeResult::Answered { login: login @ Login::Refused(_), .. } => {
+    // One that merely echoes calls need not answer; of several, the silent one is to be known by name.
+    let is_asked = scenario.service.mode.is_application() || scenario.targets() > 1;
+    if scenario.asterisk.mode != AsteriskMode::External || !is_asked {
+        return Ok(Vec::new());
+    }
+    let targets = resolve_all(scenario).await?;
+    let asked = probe_all(plan, &targets).await;
+    let told = (0..).zip(targets).zip(asked).map(|(target, result)| before(plan, target, result));
+    Ok(told.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+}
+
+/// Probes all targets at the same time; the results in their order.
+pub async fn probe_all(plan: &RunPlan, targets: &[SocketAddr]) -> Vec<ProbeResult> {
+    let probes = targets.iter().enumerate().map(|(number, target)| Box::pin(probe(plan, number, *target)));
+    let mut probes: Vec<_> = probes.map(|probe| (probe, None)).collect();
+    poll_fn(|context| {
+        let mut is_ready = true;
+        for (probe, result) in probes.iter_mut().filter(|(_, result)| result.is_none()) {
+            match probe.as_mut().poll(context) {
+                Poll::Ready(ready) => *result = Some(ready),
+                Poll::Pending => is_ready = false,
+            }
+        }
+        if is_ready { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    probes.into_iter().filter_map(|(_, result)| result).collect()
+}
+
+/// What is said of the login, with the target's address where there are several.
+pub fn of_target(scenario: &Scenario, target: SocketAddr, said: String) -> String {
+    let (_, key) = scenario.next_hops();
+    if scenario.targets() > 1 { said.replacen(key, &format!("{key}, {target}"), 1) } else { said }
+}
+
+/// A warning that the result of a probe gives before the first call.
+fn before(
+    plan: &RunPlan,
+    (number, target): (u32, SocketAddr),
+    result: ProbeResult,
+) -> Result<Option<String>, RunError> {
+    let scenario = plan.scenario();
+    let (user, transport, (_, key)) =
+        (plan.user_of(number), scenario.asterisk.transport, scenario.next_hops());
+    Ok(match result {
+        // Of several the others may take the calls.
+        ProbeResult::Answered { login: login @ Login::Refused(_), .. } if scenario.targets() == 1 => {
             return Err(RunError::Unusable(login.obstacle(scenario, user).unwrap_or_default()));
         }
-        ProbeResult::Answered { login, .. } => login.obstacle(scenario, user),
+        ProbeResult::Answered { login, .. } => {
+            login.obstacle(scenario, user).map(|said| of_target(scenario, target, said))
+        }
         ProbeResult::Unreadable(why) => {
             Some(format!("{key}: {target} answers OPTIONS, but cannot be read: {why}"))
         }

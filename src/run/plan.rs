@@ -23,7 +23,7 @@ use crate::metrics::Summary;
 use crate::quality::Passages;
 use crate::scenario::{AsteriskMode, Gates, MOST_SHOWN, Override, Problem, Resolved, Scenario, ServiceMode};
 use crate::sip::digest::Credentials;
-use crate::values::{Realtime, Span, counted, visible};
+use crate::values::{HostPort, Realtime, Span, counted, visible};
 
 /// Largest scenario file that is read.
 const MOST_BYTES: u64 = 1 << 20;
@@ -150,12 +150,15 @@ impl RunPlan {
         })
     }
 
-    /// Name in the credentials of the first call, where it has any.
-    pub fn first_user(&self) -> Option<&str> {
-        self.first_account().or(self.credentials.as_ref().map(|credentials| credentials.username.as_str()))
+    /// Name in the credentials of call number `call`, where it has any.
+    pub fn user_of(&self, call: u32) -> Option<&str> {
+        let seed = self.scenario().load.seed.into();
+        let account = self.accounts.as_ref().and_then(|all| all.get(all.index_of(call, seed)));
+        let login = account.and_then(Account::login).map(|(user, _)| user);
+        login.or(self.credentials.as_ref().map(|credentials| credentials.username.as_str()))
     }
 
-    /// The same of `sip.accounts`.
+    /// Name in the credentials of the first caller of `sip.accounts`.
     pub fn first_account(&self) -> Option<&str> {
         let first = self.accounts.as_ref().and_then(|accounts| accounts.all().first());
         first.and_then(Account::login).map(|(user, _)| user)
@@ -231,7 +234,7 @@ pub fn resolve(text: &str, path: &Path, set: &[String]) -> Result<Resolved, RunE
     Ok(resolved)
 }
 
-/// Address that this machine reaches the target from: `sip.local = "auto"`.
+/// Address that this machine reaches the targets from: `sip.local = "auto"`.
 fn source_address(resolved: &Resolved) -> Result<IpAddr, RunError> {
     let unknown = |why: String| -> RunError {
         let cure = "write the address that the target reaches this host under";
@@ -239,9 +242,24 @@ fn source_address(resolved: &Resolved) -> Result<IpAddr, RunError> {
             .error(&[Problem::new("sip.local", format!("the address is not known: {why}"), cure)], 0)
             .into()
     };
-    let Some((target, _)) = resolved.scenario.next_hop() else {
-        return Err(unknown("there is no target".into()));
-    };
+    let (hops, _) = resolved.scenario.next_hops();
+    let mut found: Option<(&HostPort, IpAddr)> = None;
+    for hop in hops {
+        let local = source_towards(hop).map_err(unknown)?;
+        match found {
+            Some((first, other)) if other != local => {
+                let why = format!("{first} is reached from {other}, and {hop} from {local}");
+                return Err(unknown(why));
+            }
+            Some(_) => {}
+            None => found = Some((hop, local)),
+        }
+    }
+    found.map(|(_, local)| local).ok_or_else(|| unknown("there is no target".into()))
+}
+
+/// Address that this machine reaches a host from; else why it is not known.
+fn source_towards(target: &HostPort) -> Result<IpAddr, String> {
     let from = |to: SocketAddr| {
         let any: IpAddr =
             if to.is_ipv6() { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
@@ -250,7 +268,7 @@ fn source_address(resolved: &Resolved) -> Result<IpAddr, RunError> {
         socket.connect(to)?;
         socket.local_addr().map(|address| address.ip())
     };
-    let addresses = target.to_string().to_socket_addrs().map_err(|error| unknown(error.to_string()))?;
+    let addresses = target.to_string().to_socket_addrs().map_err(|error| error.to_string())?;
     let mut last = "the target's name has no address".to_string();
     for to in addresses {
         match from(to) {
@@ -258,7 +276,7 @@ fn source_address(resolved: &Resolved) -> Result<IpAddr, RunError> {
             Err(error) => last = io::Error::to_string(&error),
         }
     }
-    Err(unknown(last))
+    Err(last)
 }
 
 /// Parses the scenario's gates.

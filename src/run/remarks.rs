@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::targets::listed;
 use super::wire::unchecked;
 use crate::driver::{Captured, Recorded, TalkTotals};
 use crate::record::{Breakage, CallRecord, Ending, RegisterRecord, ServiceLinks, Suppression};
@@ -15,11 +16,12 @@ const LONG_QUEUE: u64 = 5;
 /// Milliseconds of a packet over WebSocket, which has no other packet time.
 const PACKET_MS: u64 = 20;
 
-/// Detects a target that never answered any SIP: that is a broken set-up, no outcome of calls.
-pub fn silent_target(recorded: &Recorded, target: SocketAddr) -> Option<Breakage> {
+/// Detects targets none of which ever answered any SIP: that is a broken set-up, no outcome of calls. As long as one
+/// answers, the calls to the others fail.
+pub fn silent_target(recorded: &Recorded, targets: &[SocketAddr]) -> Option<Breakage> {
     let silent = |call: &CallRecord| call.ending == Ending::Timeout && call.srd_ms.is_none();
     let all = !recorded.run.calls.is_empty() && recorded.run.calls.iter().all(silent);
-    (all && !recorded.heard).then(|| Breakage::Silent { target: target.to_string() })
+    (all && !recorded.heard).then(|| Breakage::Silent { target: listed(targets) })
 }
 
 /// Remarks on how the calls were held, impaired and signalled.

@@ -11,18 +11,18 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::RunError;
-use super::application::{self, Application, ServiceLog, describe, external_ari};
+use super::application::{self, Application, ServiceLog, describe, external_aris};
 use super::logs;
 use super::managed::start_asterisk;
 use super::neighbours::{self, Neighbour};
 use super::plan::RunPlan;
+use super::targets::{listed, resolve_all, versions};
 use super::wire::wire;
 use crate::asterisk::{Account, Ari, LogCounts, Managed};
 use crate::child::{ChildOutput, Keeper, LogDigest, LogReader};
 use crate::clock::Timeline;
 use crate::driver::{Stop, Watched, WireConfig};
 use crate::files;
-use crate::net::resolve::resolve;
 use crate::record::{Breakage, Environment, LogLine, Observed, ServiceRecord, Setup, TestedProcess};
 use crate::scenario::fault::Target;
 use crate::scenario::{AsteriskMode, Scenario, ServiceMode};
@@ -50,13 +50,15 @@ pub struct Testbed {
     scenario: Scenario,
     service_scheduling: Scheduling,
     asterisk: Option<Managed>,
-    ari: Option<Ari>,
+    /// ARI of each Asterisk, in the order of the targets, as far as the run has an account for it.
+    aris: Vec<Ari>,
     application: Option<Application>,
     /// Number of times that an application was started.
     starts: u32,
     /// Trials that have begun.
     trials: u32,
-    target: SocketAddr,
+    /// Addresses that SIP is sent to, in the order of the scenario; there is at least one.
+    targets: Vec<SocketAddr>,
     wire: WireConfig,
     logs: PathBuf,
     /// Asterisk and service where the run has not started them.
@@ -89,28 +91,26 @@ impl Testbed {
             AsteriskMode::Managed => Some(start_asterisk(plan, logs, &is_ending).await?),
             AsteriskMode::External => None,
         };
-        let target = match (&asterisk, scenario.next_hop()) {
-            (Some(managed), _) => managed.sip_addr(),
-            (None, Some((hop, key))) => resolve(hop, key, Some(scenario.sip.local)).await?,
-            (None, None) => return Err(RunError::Unusable("an external Asterisk needs asterisk.sip".into())),
+        let targets = match &asterisk {
+            Some(managed) => vec![managed.sip_addr()],
+            None => resolve_all(scenario).await?,
         };
         let wire = wire(scenario, asterisk.as_ref().and_then(Managed::issuer))?;
-        let ari = match (&asterisk, &scenario.asterisk.ari) {
-            (Some(managed), _) => Some(managed.ari().clone()),
+        let aris = match &asterisk {
+            Some(managed) => vec![managed.ari().clone()],
             // Without a service it is there for counting alone, and an account that is not given costs that alone.
-            (None, Some(url)) => external_ari(url).ok(),
-            (None, None) => None,
+            None => external_aris(scenario).unwrap_or_default(),
         };
         let mut testbed = Testbed {
             program: plan.program.clone(),
             scenario: scenario.clone(),
             service_scheduling: plan.granted.service.scheduling.clone(),
             asterisk,
-            ari,
+            aris,
             application: None,
             starts: 0,
             trials: 0,
-            target,
+            targets,
             wire,
             logs: logs.into(),
             neighbours: [Neighbour::Elsewhere; 2],
@@ -131,26 +131,29 @@ impl Testbed {
         if self.application.take().is_some() {
             let _ = fs::remove_file(self.counts_file());
         }
-        let ari = match &self.asterisk {
-            Some(managed) => managed.ari().clone(),
-            None => external_ari(self.scenario.asterisk.ari.as_deref().unwrap_or_default())?,
+        self.aris = match &self.asterisk {
+            Some(managed) => vec![managed.ari().clone()],
+            None => external_aris(&self.scenario)?,
         };
-        let application = Application::start(
-            &self.program,
-            &self.scenario,
-            &self.service_scheduling,
-            &ari,
-            &self.logs,
-            &self.service_log,
-        )
-        .await?;
-        (self.application, self.ari) = (Some(application), Some(ari));
+        // Of several Asterisks each has to list its own; none of those is the run's.
+        for ari in &self.aris {
+            let application = Application::start(
+                &self.program,
+                &self.scenario,
+                &self.service_scheduling,
+                ari,
+                &self.logs,
+                &self.service_log,
+            )
+            .await?;
+            self.application.get_or_insert(application);
+        }
         Ok(())
     }
 
-    /// The address that SIP is sent to.
-    pub fn target(&self) -> SocketAddr {
-        self.target
+    /// The addresses that SIP is sent to, in the order of the scenario.
+    pub fn targets(&self) -> &[SocketAddr] {
+        &self.targets
     }
 
     /// Transport of that SIP.
@@ -167,9 +170,14 @@ impl Testbed {
         managed.or_else(|| plan.credentials.clone())
     }
 
-    /// Asterisk's ARI, as far as the run has an account for it.
+    /// ARI of the first Asterisk, as far as the run has an account for it.
     pub fn ari(&self) -> Option<&Ari> {
-        self.ari.as_ref()
+        self.aris.first()
+    }
+
+    /// ARI of each Asterisk, as far as the run has an account for it.
+    pub fn aris(&self) -> &[Ari] {
+        &self.aris
     }
 
     /// The media ports of a service that the run has started.
@@ -212,11 +220,16 @@ impl Testbed {
 
     /// Looks for Asterisk and the service on this machine, as far as the run has not started them.
     fn look_around(&self) -> [Neighbour; 2] {
-        let asterisk = match self.asterisk {
-            Some(_) => Neighbour::Elsewhere,
-            None => neighbours::bound_to(self.target, self.scenario.asterisk.transport),
+        // The figures of one of several would pass for those of all.
+        let asterisk = match (&self.asterisk, self.targets.as_slice()) {
+            (None, [target]) => neighbours::bound_to(*target, self.scenario.asterisk.transport),
+            _ => Neighbour::Elsewhere,
         };
-        let ari = self.ari().filter(|_| self.scenario.service.mode == ServiceMode::External);
+        let is_external = self.scenario.service.mode == ServiceMode::External;
+        let ari = match self.aris.as_slice() {
+            [ari] if is_external => Some(ari),
+            _ => None,
+        };
         let service = ari.map(|ari| neighbours::connected_to(&ari.addresses()));
         [asterisk, service.unwrap_or(Neighbour::Elsewhere)]
     }
@@ -373,14 +386,13 @@ impl Testbed {
 
     /// Asterisk's version: what was started, or what an external one says over ARI.
     async fn asterisk_version(&self) -> String {
-        let external = format!("external at {}", self.target);
-        match (&self.asterisk, &self.ari) {
-            (Some(managed), _) => managed.install().version.clone(),
-            (None, Some(ari)) => match ari.version().await {
-                Ok(version) => format!("Asterisk {version}, {external}"),
-                Err(_) => external,
-            },
-            (None, None) => external,
+        let external = format!("external at {}", listed(&self.targets));
+        if let Some(managed) = &self.asterisk {
+            return managed.install().version.clone();
+        }
+        match versions(&self.aris).await.as_str() {
+            "" => external,
+            versions => format!("Asterisk {versions}, {external}"),
         }
     }
 
@@ -399,7 +411,7 @@ impl Testbed {
             setup: Setup {
                 managed: self.asterisk.is_some(),
                 service: application::word(s.service.mode).into(),
-                target: self.target.to_string(),
+                target: listed(&self.targets),
                 to: s.sip.to.clone(),
                 from: s.sip.caller(user.as_deref()).into(),
                 user: user.unwrap_or_default(),

@@ -6,6 +6,7 @@ use super::RunError;
 use crate::driver::WireConfig;
 use crate::net::tls::{Tls, TlsSettings};
 use crate::scenario::{Scenario, Transport};
+use crate::values::HostPort;
 
 /// The transport of a scenario's SIP; `issuer` is that of a managed Asterisk's certificate.
 ///
@@ -14,7 +15,7 @@ use crate::scenario::{Scenario, Transport};
 pub fn wire(scenario: &Scenario, issuer: Option<PathBuf>) -> Result<WireConfig, RunError> {
     let transport = scenario.asterisk.transport;
     if transport != Transport::Tls {
-        return Ok(WireConfig { transport, tls: None });
+        return Ok(WireConfig { transport, tls: Vec::new() });
     }
     let given = &scenario.sip.tls;
     let file = |name: &Option<String>| name.as_ref().map(PathBuf::from);
@@ -25,9 +26,10 @@ pub fn wire(scenario: &Scenario, issuer: Option<PathBuf>) -> Result<WireConfig, 
         insecure: given.insecure,
     };
     let managed = scenario.sip.loopback().to_string();
-    let host = scenario.next_hop().map_or(managed.as_str(), |(host, _)| host.host());
-    let tls = Tls::new(&settings, host).map_err(RunError::Unusable)?;
-    Ok(WireConfig { transport, tls: Some(tls) })
+    let hosts: Vec<_> = scenario.next_hops().0.into_iter().map(HostPort::host).collect();
+    let hosts = if hosts.is_empty() { vec![managed.as_str()] } else { hosts };
+    let tls: Result<_, _> = hosts.into_iter().map(|host| Tls::new(&settings, host)).collect();
+    Ok(WireConfig { transport, tls: tls.map_err(RunError::Unusable)? })
 }
 
 /// A remark on the certificate of a target that nobody has checked.

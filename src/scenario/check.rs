@@ -1,6 +1,5 @@
 //! The rules that a scenario must keep as a whole: pools large enough, ranges apart, sane times.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::error::Problems;
@@ -9,7 +8,7 @@ use super::ranges::{
 };
 use super::{
     Asterisk, AsteriskMode, Hangup, Load, Needs, Pool, Scenario, ServiceMode, capture, fault, identity,
-    ranges, search, signal, speech, stage, tls, turn,
+    ranges, search, signal, speech, stage, targets, tls, turn,
 };
 use crate::impair::Impairment;
 use crate::rtp::Format;
@@ -46,6 +45,7 @@ pub(super) fn problems(scenario: &Scenario) -> Problems {
     impairments(scenario, &mut found);
     overlaps(scenario, &mut found);
     target(scenario, &mut found);
+    targets::problems(scenario, &mut found);
     tls::problems(scenario, &mut found);
     application(scenario, &mut found);
     names(scenario, &mut found);
@@ -276,7 +276,7 @@ fn overlaps(s: &Scenario, found: &mut Problems) {
     let mut ranges: Vec<_> = Pool::all(s).into_iter().map(|pool| (pool.key, pool.range)).collect();
     // Ranges matter to each other only where they are ports of the same host.
     let is_external = s.asterisk.mode == AsteriskMode::External && s.service.mode.is_application();
-    if is_external && s.asterisk.sip.as_ref().is_some_and(HostPort::is_loopback) {
+    if is_external && s.asterisk.sip.iter().any(HostPort::is_loopback) {
         ranges.push(("asterisk.rtp_ports", s.asterisk.rtp_ports));
     }
     for (n, (key, range)) in ranges.iter().enumerate() {
@@ -296,13 +296,13 @@ fn target(s: &Scenario, found: &mut Problems) {
     let Asterisk { sip, ari, ari_port, .. } = &s.asterisk;
     let external = s.asterisk.mode == AsteriskMode::External;
     found.refuse_if(
-        external && sip.is_none(),
+        external && sip.is_empty(),
         "asterisk",
         "an external Asterisk needs the address of its SIP port",
         "add sip = \"127.0.0.1:5060\" under [asterisk]",
     );
     found.refuse_if(
-        external && s.service.mode.is_application() && ari.is_none(),
+        external && s.service.mode.is_application() && ari.is_empty(),
         "asterisk",
         "an application needs the address of Asterisk's ARI",
         "add ari = \"http://127.0.0.1:8088\" under [asterisk], and set ARI_USER and ARI_PASS",
@@ -313,7 +313,8 @@ fn target(s: &Scenario, found: &mut Problems) {
         "an external Asterisk has chosen its port",
         "remove ari_port: the address in ari says it",
     );
-    if let Some(url) = ari {
+    for url in ari {
+        let url = &url.0;
         let message = format!("`{url}` is not an http address");
         let cure = "write it as in ari = \"http://127.0.0.1:8088\"; TLS is not supported";
         // What stands before an `@` may be a password: it is printed nowhere.
@@ -327,7 +328,7 @@ fn target(s: &Scenario, found: &mut Problems) {
         found.refuse_if(!has_user && !url.starts_with("http://"), "asterisk.ari", message, cure);
     }
     found.refuse_if(
-        !external && (sip.is_some() || ari.is_some()),
+        !external && (!sip.is_empty() || !ari.is_empty()),
         "asterisk",
         "a managed Asterisk takes no addresses",
         "set mode = \"external\", or remove sip and ari: a managed Asterisk chooses its own ports",
@@ -339,22 +340,6 @@ fn target(s: &Scenario, found: &mut Problems) {
         format!("calls cannot be placed from {local}"),
         "use an address of this host, for Asterisk's strictrtp an exact one",
     );
-    // A name may mean anything; it is not looked up here.
-    if let Some(sip) = sip.as_ref().and_then(|sip| sip.to_string().parse::<SocketAddr>().ok()) {
-        let is_other_family = sip.is_ipv4() != local.is_ipv4() && !local.is_unspecified();
-        found.refuse_if(
-            is_other_family,
-            "asterisk.sip",
-            format!("{sip} cannot be reached from {local}: one is IPv4, the other IPv6"),
-            "give both of one kind: set sip.local to this host's address of that kind, as in sip.local = \"::1\"",
-        );
-        found.refuse_if(
-            !is_other_family && local.is_loopback() && !sip.ip().is_loopback(),
-            "sip.local",
-            format!("{sip} cannot be reached from the loopback address"),
-            "set sip.local to the address that the target reaches this host under",
-        );
-    }
     found.refuse_if(
         !external && !local.is_loopback(),
         "sip.local",

@@ -32,10 +32,10 @@ impl Default for Asterisk {
             mode: AsteriskMode::Managed,
             // Asterisk's own sample range; about 2,500 bridged calls.
             rtp_ports: PortRange { from: 10_000, to: 20_000 },
-            sip: None,
+            sip: Default::default(),
             // As most PBXes are called by most phones.
             transport: Transport::Udp,
-            ari: None,
+            ari: Default::default(),
             ari_port: None,
             cpus: Vec::new(),
             bridge: BridgeKind::Simple,

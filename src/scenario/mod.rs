@@ -28,6 +28,7 @@ mod search;
 mod signal;
 mod speech;
 mod stage;
+mod targets;
 mod tls;
 mod tried;
 mod turn;
@@ -39,7 +40,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use crate::talk::TalkSettings;
-use crate::values::{BridgeKind, HostPort, JitterBuffer, Lanes, MediaWay, PortRange, Rate, Realtime, Span};
+use crate::values::{
+    BridgeKind, HostPort, HttpUrl, JitterBuffer, Lanes, MediaWay, OneOrMore, PortRange, Rate, Realtime, Span,
+};
 pub use call_duration::{CallDuration, LONGEST_IN_MEANS};
 pub use capture::Capture;
 pub use error::{MOST_SHOWN, Problem, ScenarioError};
@@ -122,16 +125,18 @@ pub struct Asterisk {
     pub mode: AsteriskMode,
     /// Asterisk's RTP ports (its `rtp.conf`): two even ports a call, so four of the range.
     pub rtp_ports: PortRange,
-    /// Address where an external Asterisk takes SIP.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sip: Option<HostPort>,
-    /// Transport of SIP, of a managed Asterisk as well as of an external one. `"tcp"` and `"tls"` take one connection for
-    /// all calls, which is opened before the first one, and again when it ends.
+    /// Address where an external Asterisk takes SIP, or a list of up to 64, among which the calls are dealt in turn: call k
+    /// goes to number k mod their count, from 0. With several the service is none that the run starts, and the report has
+    /// figures of each.
+    #[serde(skip_serializing_if = "OneOrMore::is_empty")]
+    pub sip: OneOrMore<HostPort>,
+    /// Transport of SIP, of a managed Asterisk as well as of an external one. `"tcp"` and `"tls"` take one connection to
+    /// each target for all of its calls, which is opened before the first one, and again when it ends.
     pub transport: Transport,
-    /// ARI of an external Asterisk; user and password come from ARI_USER and ARI_PASS.
-    #[cfg_attr(test, schemars(extend("pattern" = "^http://", "examples" = ["http://127.0.0.1:8088"])))]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ari: Option<String>,
+    /// ARI of an external Asterisk; user and password come from ARI_USER and ARI_PASS. With several addresses in `sip` a
+    /// list of as many, in the same order; all have the same account.
+    #[serde(skip_serializing_if = "OneOrMore::is_empty")]
+    pub ari: OneOrMore<HttpUrl>,
     /// Port of a managed Asterisk's ARI on the loopback, for a service that the run has not started and that
     /// has to know it. Absent: any free one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -309,10 +314,24 @@ pub struct Sip {
 }
 
 impl Scenario {
-    /// Host that SIP is sent to, with its key: the outbound proxy, or an external Asterisk.
-    pub fn next_hop(&self) -> Option<(&HostPort, &'static str)> {
-        let proxy = self.sip.proxy.as_ref().map(|proxy| (proxy, "sip.proxy"));
-        proxy.or_else(|| self.asterisk.sip.as_ref().map(|sip| (sip, "asterisk.sip")))
+    /// Hosts that SIP is sent to, with their key: the outbound proxy, or external Asterisks in the order of the key. None
+    /// of a managed one.
+    pub fn next_hops(&self) -> (Vec<&HostPort>, &'static str) {
+        match &self.sip.proxy {
+            Some(proxy) => (vec![proxy], "sip.proxy"),
+            None => (self.asterisk.sip.iter().collect(), "asterisk.sip"),
+        }
+    }
+
+    /// Number of Asterisks among which calls are dealt; 1 of a managed one, and behind a proxy.
+    pub fn targets(&self) -> u32 {
+        // Invariant: at most 64 are read.
+        (self.asterisk.sip.len() as u32).max(1)
+    }
+
+    /// Number of the target that call number `call` of the run goes to.
+    pub fn target_of(&self, call: u32) -> u32 {
+        call % self.targets()
     }
 }
 

@@ -30,13 +30,18 @@ pub(super) fn reword(said: &str, path: &str, value: &str) -> Problem {
     }
     if let Some((fault, cure)) = said.split_once("; ").filter(|(fault, _)| fault.ends_with("is no address")) {
         let host = value.trim_matches(['"', '\'']);
-        let lacks_port = ["asterisk.sip", "sip.proxy"].contains(&path) && !host.contains(':');
+        let is_target = path == "asterisk.sip" || path.starts_with("asterisk.sip.");
+        let lacks_port = (is_target || path == "sip.proxy") && !host.contains(':');
         let with_port = || format!("write its port too: {host}:5060, over TLS mostly {host}:5061");
         let bare = ["sips:", "sip:", "http://", "https://"].into_iter().find_map(|scheme| {
             let rest = host.get(..scheme.len()).filter(|start| start.eq_ignore_ascii_case(scheme));
             rest.map(|start| (start, host[start.len()..].split([';', '?']).next().unwrap_or_default()))
         });
         let cure = match bare {
+            _ if is_target && host.contains(',') => {
+                let each: Vec<_> = host.split(',').map(|host| format!("\"{}\"", host.trim())).collect();
+                format!("write a list: [{}]", each.join(", "))
+            }
             Some((scheme, rest)) if rest.contains(':') => format!("write it without `{scheme}`: {rest}"),
             Some((scheme, rest)) => format!("write it without `{scheme}`, and with its port: {rest}:5060"),
             None if lacks_port => with_port(),
@@ -149,6 +154,15 @@ fn wants(wanted: &str, key: &str, value: &str) -> (String, String) {
         ),
         "a rate" => ("a rate", format!("say per what, as in \"{bare}/s\" or \"{bare}/m\"")),
         "a share" => ("a share in per cent", share(bare)),
+        // `HostPort::ONE_OR_MORE`
+        "host and port, or a list of them" => (
+            "a host with its port, or a list of such,",
+            "write both, as in \"127.0.0.1:5060\" or [\"10.0.0.1:5060\", \"10.0.0.2:5060\"]".into(),
+        ),
+        // `HttpUrl::ONE_OR_MORE`
+        "an http address, or a list of them" | "an http address" => {
+            ("an http address", "write it in quotes, as in \"http://127.0.0.1:8088\"".into())
+        }
         "host and port" => ("a host with its port", "write both, as in \"127.0.0.1:5060\"".into()),
         "a port range" => ("a port range", "write first and last port, as in \"21000-31000\"".into()),
         "socket address" => ("an address with its port", "write both, as in \"127.0.0.1:9090\"".into()),

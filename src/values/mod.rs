@@ -5,6 +5,7 @@ mod figure;
 mod lanes;
 mod media_way;
 mod ns;
+mod one_or_more;
 mod realtime;
 mod text;
 mod uuid;
@@ -15,6 +16,7 @@ pub use figure::{Unit, Value, counted, show};
 pub use lanes::{Lanes, MOST_LANES};
 pub use media_way::MediaWay;
 pub use ns::Ns;
+pub use one_or_more::{Listed, MOST_LISTED, OneOrMore};
 pub use realtime::Realtime;
 pub use text::{WIDTH, cut, one_line, wrapped};
 pub use uuid::Uuid;
@@ -211,6 +213,11 @@ as_text!(
     ["127.0.0.1:5060", "pbx.example:5060"]
 );
 
+impl Listed for HostPort {
+    const ONE_OR_MORE: &'static str = "host and port, or a list of them";
+    const EXAMPLE: &'static str = "127.0.0.1:5060";
+}
+
 impl HostPort {
     /// The name or address; one of IPv6 without its brackets.
     pub fn host(&self) -> &str {
@@ -268,6 +275,30 @@ impl fmt::Display for HostPort {
         let HostPort { host, port } = self;
         if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
     }
+}
+
+/// A URL as it is written; rules of the scenario say what is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpUrl(pub String);
+
+as_text!(HttpUrl, "an http address", r"^http://", ["http://127.0.0.1:8088"]);
+
+impl FromStr for HttpUrl {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(HttpUrl(text.into()))
+    }
+}
+
+impl fmt::Display for HttpUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Listed for HttpUrl {
+    const ONE_OR_MORE: &'static str = "an http address, or a list of them";
+    const EXAMPLE: &'static str = "http://127.0.0.1:8088";
 }
 
 /// An inclusive range of UDP ports: `21000-31000`.

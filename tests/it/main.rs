@@ -48,6 +48,7 @@ mod signal;
 mod slurm;
 mod speech;
 mod srtp;
+mod targets;
 mod terminal;
 mod testbed;
 mod tidy;

@@ -20,8 +20,16 @@ use crate::stamp::Stamp;
 pub struct WireConfig {
     /// The transport.
     pub transport: Transport,
-    /// The client of TLS, where that is the transport.
-    pub tls: Option<Tls>,
+    /// Clients of TLS, where that is the transport: one for each target, in their order.
+    pub tls: Vec<Tls>,
+}
+
+impl WireConfig {
+    /// The same transport to target number `number` alone.
+    pub fn only(mut self, number: usize) -> WireConfig {
+        self.tls = self.tls.into_iter().skip(number).take(1).collect();
+        self
+    }
 }
 
 /// A message, or what may have been meant as one, the time of its receipt and its source.
@@ -82,25 +90,25 @@ enum Carrier {
 }
 
 impl Wire {
-    /// Binds a free port of `local`, or opens the connection to `target` from there.
+    /// Binds a free port of `local`, or opens a connection to each of `targets` from there.
     ///
     /// # Errors
-    /// Errors of the system calls, and a connection that does not come about, in words.
-    pub async fn open(config: &WireConfig, local: SocketAddr, target: SocketAddr) -> io::Result<Self> {
+    /// Errors of the system calls, and connections none of which comes about, in words.
+    pub async fn open(config: &WireConfig, local: SocketAddr, targets: &[SocketAddr]) -> io::Result<Self> {
         let carrier = match config.transport {
             Transport::Udp => Carrier::Datagrams(Box::new(Datagrams::bind(local)?)),
             Transport::Tcp | Transport::Tls => {
-                Carrier::Streams(Box::new(Streams::open(config, local, target).await?))
+                Carrier::Streams(Box::new(Streams::open(config, local, targets).await?))
             }
         };
         Ok(Wire { carrier, counts: WireCounts::default() })
     }
 
-    /// The address that calls come from; of a connection our own end.
-    pub fn local(&self) -> SocketAddr {
+    /// The address that calls to target number `target` come from; of a connection our own end.
+    pub fn local(&self, target: usize) -> SocketAddr {
         match &self.carrier {
             Carrier::Datagrams(datagrams) => datagrams.local(),
-            Carrier::Streams(streams) => streams.local(),
+            Carrier::Streams(streams) => streams.local(target),
         }
     }
 
@@ -156,7 +164,7 @@ impl Wire {
         }
     }
 
-    /// Gives up connections that do not come about, keeps idle ones alive, opens the one to the target again.
+    /// Gives up connections that do not come about, keeps idle ones alive, opens those to the targets again.
     pub fn handle_timeout(&mut self, now: Stamp) {
         if let Carrier::Streams(streams) = &mut self.carrier {
             streams.handle_timeout(now);

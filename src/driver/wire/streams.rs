@@ -1,7 +1,7 @@
-//! SIP over TCP and TLS: one connection to the target for all calls, kept alive and opened again when it ends, and one to
-//! each other address that a far end names, until others need its place.
+//! SIP over TCP and TLS: one connection to each target for all of its calls, kept alive and opened again when it ends, and
+//! one to each other address that a far end names, until others need its place.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -16,60 +16,72 @@ use crate::sip::timers::TIMER_F;
 use crate::sip::{Broken, SipDatagram, Transport};
 use crate::stamp::Stamp;
 
-/// Most connections at once; the one to the target is one of them. Far ends name their peers, and may name many.
+/// Most connections at once, those to the targets among them, but for the one more that any number of targets leaves. Far
+/// ends name their peers, and may name many.
 const MOST_CONNECTIONS: usize = 64;
-/// Pause before the connection to the target is opened again, where nobody has sent anything meanwhile.
+/// Pause before the connection to a target is opened again, where nobody has sent anything meanwhile.
 const REOPEN_AFTER: Duration = Duration::from_secs(1);
 const BUFFER: usize = 64 << 10;
 
+/// A target, and the connection to it.
+struct Home {
+    address: SocketAddr,
+    tls: Option<Tls>,
+    /// Our end of the connection; calls name it, so that a new one begins at the same port.
+    local: SocketAddr,
+    /// Time at which the connection is opened again.
+    reopen_at: Option<Stamp>,
+    /// It has been open.
+    was_open: bool,
+    /// It has ended since, and no other is open.
+    is_lost: bool,
+}
+
 pub(super) struct Streams {
     transport: Transport,
-    tls: Option<Tls>,
-    target: SocketAddr,
-    /// Our end of the connection to the target; calls name it, so that a new one begins at the same port.
-    local: SocketAddr,
+    /// In the order of the targets.
+    homes: Vec<Home>,
     connections: Vec<Connection>,
     broken: VecDeque<Broken>,
     /// The first one that could not be opened, or has ended while it was of use.
     pub first_broken: Option<String>,
-    /// Time at which the connection to the target is opened again.
-    reopen_at: Option<Stamp>,
-    /// The one to the target has been open.
-    was_open: bool,
-    /// It has ended since, and no other is open.
-    is_lost: bool,
     buffer: Vec<u8>,
 }
 
 impl Streams {
-    /// Opens the connection to `target`.
+    /// Opens the connections to `targets`. Of several, some may stay away: calls to those fail, and each is tried again.
     ///
     /// # Errors
-    /// It does not come about: the reason, in words.
-    pub async fn open(config: &WireConfig, local: SocketAddr, target: SocketAddr) -> io::Result<Self> {
-        let mut streams = Streams {
-            transport: config.transport,
-            tls: config.tls.clone(),
-            target,
+    /// None comes about: the reason of the first, in words.
+    pub async fn open(config: &WireConfig, local: SocketAddr, targets: &[SocketAddr]) -> io::Result<Self> {
+        let home = |(n, address): (usize, &SocketAddr)| Home {
+            address: *address,
+            tls: config.tls.get(n).cloned(),
             local,
-            connections: Vec::new(),
-            broken: VecDeque::new(),
-            first_broken: None,
             reopen_at: None,
             was_open: false,
             is_lost: false,
+        };
+        let mut streams = Streams {
+            transport: config.transport,
+            homes: targets.iter().enumerate().map(home).collect(),
+            connections: Vec::new(),
+            broken: VecDeque::new(),
+            first_broken: None,
             buffer: vec![0; BUFFER],
         };
-        streams.begin(clock::now(), target);
+        let mut refused = BTreeMap::new();
+        targets.iter().for_each(|target| streams.begin(clock::now(), *target));
         let mut unused = WireCounts::default();
         loop {
             // Nobody has been asked anything: there is nothing to hear.
             streams.receive(clock::now(), 0, &mut unused, &mut |_, _, _| ());
-            if let Some(broken) = streams.poll_broken() {
-                return Err(io::Error::other(broken.why));
+            while let Some(broken) = streams.poll_broken() {
+                refused.insert(broken.peer, broken.why);
             }
-            if streams.was_open {
-                return Ok(streams);
+            let is_settled = |home: &Home| home.was_open || refused.contains_key(&home.address);
+            if streams.homes.iter().all(is_settled) {
+                break;
             }
             let wake = streams.poll_timeout().unwrap_or_else(clock::now);
             tokio::select! {
@@ -79,10 +91,31 @@ impl Streams {
                 }
             }
         }
+        match targets.first().and_then(|first| refused.remove(first)) {
+            Some(why) if !streams.homes.iter().any(|home| home.was_open) => Err(io::Error::other(why)),
+            _ => Ok(streams),
+        }
     }
 
-    pub fn local(&self) -> SocketAddr {
-        self.local
+    /// Our end of the connection to target number `target`.
+    pub fn local(&self, target: usize) -> SocketAddr {
+        // Invariant: there is a target.
+        self.homes.get(target).unwrap_or(&self.homes[0]).local
+    }
+
+    fn home(&mut self, peer: SocketAddr) -> Option<&mut Home> {
+        self.homes.iter_mut().find(|home| home.address == peer)
+    }
+
+    fn is_home(&self, peer: SocketAddr) -> bool {
+        self.homes.iter().any(|home| home.address == peer)
+    }
+
+    /// The client of TLS for a peer: a target's own, and for a peer that a far end names, that of the target on its host.
+    fn tls(&self, peer: SocketAddr) -> Option<Tls> {
+        let of = |is: &dyn Fn(&&Home) -> bool| self.homes.iter().find(is);
+        let home = of(&|home| home.address == peer).or_else(|| of(&|home| home.address.ip() == peer.ip()));
+        home.or(self.homes.first()).and_then(|home| home.tls.clone())
     }
 
     /// Waits until a connection has something to do.
@@ -132,9 +165,10 @@ impl Streams {
                 Ok(false) => read_until = read_until.min(last),
                 Err(why) => ended.push((peer, why)),
             }
-            if peer == self.target && connection.is_open() {
-                self.was_open = true;
-                counts.reopened += u64::from(std::mem::take(&mut self.is_lost));
+            let home = self.homes.iter_mut().find(|home| home.address == peer);
+            if let Some(home) = home.filter(|_| connection.is_open()) {
+                home.was_open = true;
+                counts.reopened += u64::from(std::mem::take(&mut home.is_lost));
             }
         }
         ended.into_iter().for_each(|(peer, why)| self.end(now, peer, why));
@@ -167,23 +201,21 @@ impl Streams {
     }
 
     fn begin(&mut self, now: Stamp, peer: SocketAddr) {
-        let is_target = peer == self.target;
-        if is_target {
-            self.reopen_at = None;
-        }
-        if self.connections.len() >= MOST_CONNECTIONS && !is_target {
+        // Invariant: there is a target, and all are reached from one address.
+        let any = SocketAddr::new(self.homes[0].local.ip(), 0);
+        let mut mine = any;
+        let is_target = self.home(peer).map(|home| (home.reopen_at, mine) = (None, home.local)).is_some();
+        if self.connections.len() >= MOST_CONNECTIONS.max(self.homes.len() + 1) && !is_target {
             self.make_room(now);
         }
-        let any = SocketAddr::new(self.local.ip(), 0);
-        let tls = self.tls.as_ref();
-        let mine = if is_target { self.local } else { any };
+        let tls = self.tls(peer);
         // The port may still be held by the connection that has ended.
-        let begin = |from| Connection::begin(now, (from, peer), tls, is_target);
+        let begin = |from| Connection::begin(now, (from, peer), tls.as_ref(), is_target);
         let begun = begin(mine).or_else(|_| begin(any));
         match begun {
             Ok(connection) => {
-                if is_target && let Ok(local) = connection.local() {
-                    self.local = local;
+                if let (Some(home), Ok(local)) = (self.home(peer), connection.local()) {
+                    home.local = local;
                 }
                 self.connections.push(connection);
             }
@@ -191,9 +223,9 @@ impl Streams {
         }
     }
 
-    /// Ends the connection that has been idle longest, but not that to the target.
+    /// Ends the connection that has been idle longest, but none to a target.
     fn make_room(&mut self, now: Stamp) {
-        let others = self.connections.iter().filter(|connection| connection.peer != self.target);
+        let others = self.connections.iter().filter(|connection| !self.is_home(connection.peer));
         let idlest = others.min_by_key(|connection| connection.used_at()).map(|connection| connection.peer);
         if let Some(peer) = idlest {
             let why = format!("another one takes its place, for {MOST_CONNECTIONS} are open");
@@ -204,16 +236,16 @@ impl Streams {
     /// Ends a connection, if there is one, and tells why.
     fn end(&mut self, now: Stamp, peer: SocketAddr, ended: Ended) {
         let at = self.connections.iter().position(|connection| connection.peer == peer);
-        let (mut was_open, mut is_idle) = (false, false);
+        let (is_target, mut was_open, mut is_idle) = (self.is_home(peer), false, false);
         if let Some(mut connection) = at.map(|at| self.connections.swap_remove(at)) {
             was_open = connection.is_open();
             // Far ends end those that nobody uses, and so do we.
-            is_idle = was_open && peer != self.target && connection.used_at() + TIMER_F <= now;
+            is_idle = was_open && !is_target && connection.used_at() + TIMER_F <= now;
             connection.close();
         }
-        if peer == self.target {
-            self.reopen_at = Some(now + REOPEN_AFTER);
-            self.is_lost |= was_open;
+        if let Some(home) = self.home(peer) {
+            home.reopen_at = Some(now + REOPEN_AFTER);
+            home.is_lost |= was_open;
         }
         let Ended { why, is_unreadable } = ended;
         let transport = self.transport;
@@ -230,7 +262,8 @@ impl Streams {
     }
 
     pub fn poll_timeout(&self) -> Option<Stamp> {
-        self.connections.iter().filter_map(Connection::poll_timeout).chain(self.reopen_at).min()
+        let reopened = self.homes.iter().filter_map(|home| home.reopen_at);
+        self.connections.iter().filter_map(Connection::poll_timeout).chain(reopened).min()
     }
 
     pub fn handle_timeout(&mut self, now: Stamp) {
@@ -238,9 +271,9 @@ impl Streams {
         let ended = late.filter_map(|c| c.handle_timeout(now).err().map(|why| (c.peer, why)));
         let ended: Vec<_> = ended.collect();
         ended.into_iter().for_each(|(peer, why)| self.end(now, peer, why.into()));
-        if self.reopen_at.is_some_and(|at| at <= now) {
-            self.begin(now, self.target);
-        }
+        let is_due = |home: &&Home| home.reopen_at.is_some_and(|at| at <= now);
+        let due: Vec<_> = self.homes.iter().filter(is_due).map(|home| home.address).collect();
+        due.into_iter().for_each(|target| self.begin(now, target));
     }
 }
 

@@ -116,9 +116,9 @@ fn serve(config: ServerConfig) -> SocketAddr {
 
 /// Sends a message to `target` and waits for it to come back.
 async fn call(target: SocketAddr, settings: &TlsSettings) -> Result<(), String> {
-    let tls = Some(Tls::new(settings, "127.0.0.1")?);
+    let tls = vec![Tls::new(settings, "127.0.0.1")?];
     let config = WireConfig { transport: Transport::Tls, tls };
-    let mut streams = Streams::open(&config, "127.0.0.1:0".parse().unwrap(), target)
+    let mut streams = Streams::open(&config, "127.0.0.1:0".parse().unwrap(), &[target])
         .await
         .map_err(|error| error.to_string())?;
     let (mut counts, message) =

@@ -15,7 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 
-use super::{Failure, headline, json, lanes, shards, stages, words};
+use super::{Failure, headline, json, lanes, shards, stages, targets, words};
 use crate::diagnosis::{Finding, findings};
 use crate::gate::{Extent, Outcome, Verdict};
 use crate::metrics::{Group, Metric, Statistic, Summary, catalogue};
@@ -45,6 +45,7 @@ struct ReportPage<'a> {
     shard_heads: [&'static str; 8],
     spread: Option<String>,
     lanes: Option<Vec<lanes::Row>>,
+    targets: Option<Vec<targets::Row>>,
     packets: Vec<LatencyRow<'a>>,
     signalling: Vec<LatencyRow<'a>>,
     instrument: Vec<LatencyRow<'a>>,
@@ -122,6 +123,7 @@ pub(super) fn page(summary: &Summary, verdict: &Verdict, scenario: &str) -> Resu
         shard_heads: shards::HEADS,
         spread: shards::spread(summary),
         lanes: lanes::table(summary),
+        targets: targets::table(summary),
         packets,
         signalling: figures::latencies(summary, &catalogue::SIGNALLING),
         instrument,

@@ -4,7 +4,7 @@ mod tables;
 
 use std::fmt::Write as _;
 
-use super::{headline, lanes, shards, stages, words};
+use super::{headline, lanes, shards, stages, targets, words};
 use crate::analysis::fault::Recovery;
 use crate::diagnosis::{self, Finding};
 use crate::gate::{GateResult, Outcome, Verdict};
@@ -36,6 +36,7 @@ pub fn summary(summary: &Summary, verdict: &Verdict, look: Look<'_>) -> String {
     let remark = |remark: &String| ("  ".into(), remark.clone(), false);
     list(&mut text, pen, "Remarks", summary.environment.remarks.iter().map(remark).collect());
     stages(&mut text, pen, summary);
+    targets(&mut text, pen, summary);
     shards(&mut text, pen, summary);
     lanes(&mut text, pen, summary);
     gates(&mut text, pen, verdict);
@@ -130,6 +131,18 @@ fn stages(text: &mut String, pen: Pen, summary: &Summary) {
         let _ = writeln!(text, "  {}  {}, held {}", row.number, pen.bold(&row.load), row.window);
         let figures: Vec<_> =
             table.heads.iter().zip(row.shown()).map(|(head, shown)| format!("{head} {shown}")).collect();
+        paragraph(text, "     ", &figures.join(" · "), str::to_string);
+    }
+}
+
+/// A paragraph a target.
+fn targets(text: &mut String, pen: Pen, summary: &Summary) {
+    let Some(rows) = targets::table(summary) else { return };
+    let _ = writeln!(text, "\n{}", pen.bold("Targets"));
+    for row in &rows {
+        let _ = writeln!(text, "  {}", pen.bold(&words::one_line(&row.target)));
+        let figures: Vec<_> =
+            targets::HEADS.iter().zip(&row.cells).map(|(head, shown)| format!("{head} {shown}")).collect();
         paragraph(text, "     ", &figures.join(" · "), str::to_string);
     }
 }

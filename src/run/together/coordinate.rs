@@ -15,8 +15,8 @@ use crate::clock;
 use crate::gate::Watch;
 use crate::record::EndedEarly;
 use crate::rendezvous::{
-    Attendance, BEAT_EVERY, Beat, Coordinator, CoordinatorEvent, CoordinatorInput, CoordinatorOutput, HowToEnd, Room,
-    Settings, Task,
+    Attendance, BEAT_EVERY, Beat, Coordinator, CoordinatorEvent, CoordinatorInput, CoordinatorOutput,
+    HowToEnd, Room, Settings, Task,
 };
 use crate::stamp::Stamp;
 

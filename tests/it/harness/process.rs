@@ -96,6 +96,11 @@ impl UsersAsterisk {
         ["ARI_USER", "ARI_PASS", "SIP_USER", "SIP_PASS"].map(|name| (name, self.said[name].as_str()))
     }
 
+    /// What it says under this name.
+    pub fn said(&self, name: &str) -> &str {
+        &self.said[name]
+    }
+
     /// Ends it in order.
     pub fn stop(mut self) {
         self.process.signal(Signal::SIGTERM);

@@ -8,7 +8,7 @@ use crate::sip::{Heard, Method};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-const TCP: WireConfig = WireConfig { transport: Transport::Tcp, tls: None };
+const TCP: WireConfig = WireConfig { transport: Transport::Tcp, tls: Vec::new() };
 
 fn options(n: u32) -> String {
     format!(
@@ -27,15 +27,15 @@ struct Lab {
 async fn lab() -> Lab {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let target = listener.local_addr().unwrap();
-    let streams = Streams::open(&TCP, "127.0.0.1:0".parse().unwrap(), target).await.unwrap();
+    let streams = Streams::open(&TCP, "127.0.0.1:0".parse().unwrap(), &[target]).await.unwrap();
     let (peer, from) = listener.accept().await.unwrap();
-    assert_eq!(from, streams.local());
+    assert_eq!(from, streams.local(0));
     Lab { listener, streams, counts: WireCounts::default(), peer }
 }
 
 impl Lab {
     fn send(&mut self, n: u32) {
-        let destination = self.streams.target;
+        let destination = self.streams.homes[0].address;
         let message = SipDatagram { destination, bytes: options(n).into_bytes() };
         self.streams.send(clock::now(), &message, &mut self.counts);
     }
@@ -125,7 +125,7 @@ async fn messages_go_both_ways_in_any_pieces_and_a_ping_is_answered() {
 #[tokio::test]
 async fn a_connection_that_ends_is_told_of_and_opened_again_from_the_same_port() {
     let mut lab = lab().await;
-    let local = lab.streams.local();
+    let local = lab.streams.local(0);
     lab.peer.write_all(options(1).as_bytes()).await.unwrap();
     lab.peer.shutdown().await.unwrap();
     let (heard, broken) = lab.hear(usize::MAX).await;
@@ -145,7 +145,7 @@ async fn a_connection_that_ends_is_told_of_and_opened_again_from_the_same_port()
     }
     lab.streams.receive(clock::now(), 0, &mut lab.counts, &mut |_, _, _| ());
     lab.expect(&sent).await;
-    assert_eq!((lab.counts.reopened, lab.streams.local()), (1, local));
+    assert_eq!((lab.counts.reopened, lab.streams.local(0)), (1, local));
 }
 
 #[tokio::test]
@@ -252,7 +252,7 @@ async fn connections_to_many_far_ends_take_turns_and_the_targets_alone_is_kept_a
         assert_eq!(heard, options(1), "the message came, and then the end: {n}");
     }
     let kept = lab.streams.connections.iter().filter(|connection| connection.poll_timeout().is_some());
-    assert_eq!(kept.map(|connection| connection.peer).collect::<Vec<_>>(), [lab.streams.target]);
+    assert_eq!(kept.map(|connection| connection.peer).collect::<Vec<_>>(), [lab.streams.homes[0].address]);
     // One that has been of use a moment ago is told of.
     let now = begun + SECOND * (60 * u32::from(most + 4) + 1);
     for n in 1..most {
@@ -268,10 +268,31 @@ async fn a_target_that_is_not_there_is_an_error_in_words() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let target = listener.local_addr().unwrap();
     drop(listener);
-    let error = Streams::open(&TCP, "127.0.0.1:0".parse().unwrap(), target).await.err().expect("an error");
+    let error = Streams::open(&TCP, "127.0.0.1:0".parse().unwrap(), &[target]).await.err().expect("an error");
     let words = error.to_string();
     assert!(
         words.contains(&format!("the TCP connection to {target} could not be opened: Connection refused")),
         "{words}"
     );
+}
+
+#[tokio::test]
+async fn each_target_has_a_connection_of_its_own_and_one_that_is_away_keeps_none_waiting() {
+    let any = "127.0.0.1:0".parse().unwrap();
+    let [one, two, away] = [(); 3].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let targets = [&one, &away, &two].map(|listener| listener.local_addr().unwrap());
+    drop(away);
+    let mut streams = Streams::open(&TCP, any, &targets).await.unwrap();
+    let [from_one, from_two] = [&one, &two].map(|listener| listener.accept().unwrap().1);
+    assert_eq!([streams.local(0), streams.local(2)], [from_one, from_two]);
+    assert_ne!(from_one, from_two);
+    let why = streams.first_broken.clone().expect("the one that is away");
+    assert!(why.contains(&targets[1].to_string()), "{why}");
+    // It is tried again, whatever the others do.
+    let at = streams.poll_timeout().expect("another try");
+    let back = std::net::TcpListener::bind(targets[1]).unwrap();
+    streams.handle_timeout(at);
+    assert_eq!(back.accept().unwrap().1, streams.local(1));
+    let none = Streams::open(&TCP, any, &[targets[1]]).await.map(drop);
+    assert!(none.is_ok());
 }
