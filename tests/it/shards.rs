@@ -422,7 +422,7 @@ fn two_drivers_compare_pair_by_pair_until_one_of_them_is_interrupted() {
         command.arg("--out").arg(drivers.out(index));
         drivers.spawn(index, drivers.with_settings(command))
     };
-    let mut processes: Vec<_> = (0..2).map(ab).collect();
+    let processes: Vec<_> = (0..2).map(ab).collect();
     assert!(
         comes_to_be(|| (0..2).any(|index| drivers.said(index).contains("pair  2 of 12  B  rtt"))),
         "{}",
