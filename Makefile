@@ -8,7 +8,7 @@ SEARCH ?= scenarios/capacity.toml
 FUZZ_SECONDS ?= 60
 # Most tests wait while calls are held, so twice as many as processors run at a time; each takes a block of ports.
 TEST_THREADS ?= $(shell n=$$((2 * $$(nproc))); echo $$((n < 16 ? n : 16)))
-TEST_PROGRAMS := sipp node-echo python3 chromium shellcheck groff curl tshark slurm
+TEST_PROGRAMS := sipp node-echo python3 chromium shellcheck groff curl tshark slurm kubernetes-validate
 SCRIPTS := asterisk/install.sh asterisk/packages.sh tests/all.sh tests/install.sh tests/plan.sh tests/compose.sh tests/slurm/cluster examples/distributed/slurm.sbatch benches/peers/run.sh fuzz/run .ci/run .ci/dist .ci/licences docker/entrypoint docker/healthy
 
 .PHONY: help run capacity test check bench fuzz dist compose-test rust asterisk plan-run plan-capacity plan-test

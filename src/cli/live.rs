@@ -12,15 +12,18 @@ use axum::http::header::{ACCEPT, CONTENT_TYPE, VARY};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use super::{Failure, say};
-use crate::driver::{Progress, Recent, RecentTurns};
+use crate::driver::Progress;
 use crate::gate::{Gate, Outcome, so_far};
 use crate::net::http_server;
-use crate::openmetrics::{Form, Labels, Page, Samples, Suffix, plain};
-use crate::record::{Live, Phase, Quantile};
+use crate::openmetrics::{Form, Labels, Page, Sample, Samples, Suffix, plain};
+use crate::record::{Live, Phase, Quantile, Recent};
+use crate::rendezvous::Beat;
 use crate::run::RunPlan;
+use crate::run::together::Beats;
 
 /// First part of every name.
 const PREFIX: &str = "loadtest_live";
@@ -40,9 +43,21 @@ pub struct LiveServer {
 struct Board {
     gates: Vec<Gate>,
     name: String,
+    part: Part,
     told: Option<Told>,
     /// Text of these figures, once somebody has asked.
     text: Option<Arc<str>>,
+}
+
+/// Drivers of which a board tells.
+#[derive(Debug)]
+enum Part {
+    /// The run has one driver.
+    Whole,
+    /// One of several, of this number: gates are for all of them.
+    Share(u32),
+    /// All of several, as the coordinator hears of them.
+    All(watch::Receiver<Beats>),
 }
 
 /// A run's state at one moment.
@@ -51,25 +66,84 @@ struct Told {
     phase: Phase,
     stage: usize,
     elapsed: Duration,
+    /// Drivers by their number among several.
+    drivers: Vec<(Option<u32>, Driver)>,
+    /// Figures of the whole run, where they are known.
+    whole: Option<Live>,
+}
+
+/// One driver's state.
+#[derive(Debug)]
+struct Driver {
     calls_up: u32,
     attempts: u32,
-    failed: u32,
+    failed: u64,
     calls: u32,
     recent: Recent,
     live: Live,
 }
 
-impl Told {
-    fn of(progress: &Progress<'_>) -> Told {
-        let Progress { phase, stage, elapsed, calls_up, attempts, failed, calls, recent, live, .. } =
-            *progress;
-        Told { phase, stage, elapsed, calls_up, attempts, failed, calls, recent, live: live.clone() }
+impl Driver {
+    fn of(progress: &Progress<'_>) -> Driver {
+        let Progress { calls_up, attempts, failed, calls, recent, live, .. } = *progress;
+        Driver { calls_up, attempts, failed: failed.into(), calls, recent, live: live.clone() }
     }
+
+    fn heard(beat: &Beat) -> Driver {
+        let Beat { calls_up, attempts, failed, calls, lately, .. } = beat;
+        let (calls_up, attempts, calls) = (*calls_up, *attempts, *calls);
+        Driver { calls_up, attempts, failed: *failed, calls, recent: lately.recent(), live: beat.live() }
+    }
+}
+
+impl Told {
+    fn of(progress: &Progress<'_>, part: &Part) -> Told {
+        let Progress { phase, stage, elapsed, .. } = *progress;
+        let (drivers, whole) = match part {
+            Part::Whole => (vec![(None, Driver::of(progress))], Some(progress.live.clone())),
+            Part::Share(index) => (vec![(Some(*index), Driver::of(progress))], None),
+            Part::All(beats) => {
+                let drivers: Vec<_> =
+                    beats.borrow().iter().map(|(index, beat)| (Some(*index), Driver::heard(beat))).collect();
+                let mut whole = Live::default();
+                drivers.iter().for_each(|(_, driver)| whole += &driver.live);
+                (drivers, Some(whole))
+            }
+        };
+        Told { phase, stage, elapsed, drivers, whole }
+    }
+
+    /// A value of each driver, under its number.
+    fn each<V: Into<Sample>>(&self, value: impl Fn(&Driver) -> V) -> Samples {
+        self.some(|driver| Some(value(driver)))
+    }
+
+    /// The same of those that have it.
+    fn some<V: Into<Sample>>(&self, value: impl Fn(&Driver) -> Option<V>) -> Samples {
+        self.drivers.iter().filter_map(|(index, driver)| Some((shard(*index), value(driver)?))).collect()
+    }
+
+    /// The same of percentiles.
+    fn percentiles(&self, of: &[(&str, &dyn Fn(&Driver) -> Option<Quantile>)]) -> Samples {
+        let one = |(index, driver): &(Option<u32>, Driver)| {
+            let at = |(q, at): &(&str, &dyn Fn(&Driver) -> Option<Quantile>)| {
+                let mut labels = shard(*index);
+                labels.push(("percentile", q.to_string()));
+                Some((labels, seconds(at(driver)?)?))
+            };
+            of.iter().filter_map(at).collect::<Vec<_>>()
+        };
+        self.drivers.iter().flat_map(one).collect()
+    }
+}
+
+fn shard(index: Option<u32>) -> Labels {
+    index.into_iter().map(|index| ("shard", index.to_string())).collect()
 }
 
 impl Board {
     fn new(name: &str, gates: &[Gate]) -> Board {
-        Board { gates: gates.to_vec(), name: name.into(), told: None, text: None }
+        Board { gates: gates.to_vec(), name: name.into(), part: Part::Whole, told: None, text: None }
     }
 
     /// Takes the run's present state, unless it has one of the same second and phase.
@@ -78,7 +152,7 @@ impl Board {
             told.phase != progress.phase || progress.elapsed.saturating_sub(told.elapsed) >= TOLD_EVERY
         };
         if self.told.as_ref().is_none_or(is_new) {
-            (self.told, self.text) = (Some(Told::of(progress)), None);
+            (self.told, self.text) = (Some(Told::of(progress, &self.part)), None);
         }
     }
 
@@ -127,6 +201,16 @@ impl LiveServer {
         Ok(LiveServer { board, task })
     }
 
+    /// Tells of one driver of several, which gates are not held against.
+    pub fn tell_of_share(&self, index: u32) {
+        locked(&self.board).part = Part::Share(index);
+    }
+
+    /// Tells of all drivers of several, of which `beats` brings word.
+    pub fn tell_of_all(&self, beats: watch::Receiver<Beats>) {
+        locked(&self.board).part = Part::All(beats);
+    }
+
     /// Takes the run's present state.
     pub fn show(&self, progress: &Progress<'_>) {
         locked(&self.board).tell(progress);
@@ -155,65 +239,74 @@ async fn metrics(State(board): State<Arc<Mutex<Board>>>, headers: HeaderMap) -> 
 }
 
 fn text(told: &Told, name: &str, gates: &[Gate]) -> String {
-    let Told { phase, stage, elapsed, calls_up, attempts, failed, calls, recent, ref live } = *told;
     let mut page = Page::default();
     let phases = [Phase::Ramp, Phase::Warmup, Phase::Hold, Phase::Drain];
-    let phases = phases.map(|at| (vec![("phase", at.to_string())], truth(at == phase)));
+    let phases = phases.map(|at| (vec![("phase", at.to_string())], truth(at == told.phase)));
     page.gauge("phase", None, "1 under the phase of the run, 0 under the others", Samples::from_iter(phases));
-    page.gauge("stage", None, "number of the stage, from 1", stage as f64);
-    page.gauge("elapsed", Some(Suffix::Seconds), "time since the run began", elapsed.as_secs_f64());
-    page.gauge("calls_up", None, "calls that are up", f64::from(calls_up));
-    page.gauge("calls_wanted", None, "calls that are to be up in the hold phase", f64::from(calls));
-    page.counter("attempts", "INVITEs of new calls", u64::from(attempts));
-    page.counter("failed", "attempts that failed", u64::from(failed));
-    counts(&mut page, live);
+    page.gauge("stage", None, "number of the stage, from 1", told.stage as f64);
+    page.gauge("elapsed", Some(Suffix::Seconds), "time since the run began", told.elapsed.as_secs_f64());
+    page.gauge("calls_up", None, "calls that are up", told.each(|driver| f64::from(driver.calls_up)));
+    let help = "calls that are to be up in the hold phase";
+    page.gauge("calls_wanted", None, help, told.each(|driver| f64::from(driver.calls)));
+    counts(&mut page, told);
     let help = "round trip over the last settled seconds; +Inf where the rank falls among the lost";
-    percentiles(&mut page, "rtt", help, &[("50", recent.rtt_p50), ("99", recent.rtt_p99)]);
+    let rtt =
+        told.percentiles(&[("50", &|driver| driver.recent.rtt_p50), ("99", &|driver| driver.recent.rtt_p99)]);
+    page.gauge("rtt", Some(Suffix::Seconds), help, rtt);
     let help = "round trip of the control stream past Asterisk, over the same seconds";
-    percentiles(&mut page, "control", help, &[("99", recent.control_p99)]);
-    if let Some(turns) = &recent.turns {
-        conversations(&mut page, turns);
-    }
-    let one = |value: Option<f64>| Samples::from_iter(value.map(|value| (Labels::new(), value)));
+    let control = told.percentiles(&[("99", &|driver| driver.recent.control_p99)]);
+    page.gauge("control", Some(Suffix::Seconds), help, control);
+    conversations(&mut page, told);
     let ratio = || Some(Suffix::Other("ratio".into()));
-    page.gauge("loss", ratio(), "packets lost, of the same seconds", one(recent.loss));
-    page.gauge("late", ratio(), "packets late, of the same seconds", one(recent.late));
+    let help = "packets lost, of the same seconds";
+    page.gauge("loss", ratio(), help, told.some(|driver| driver.recent.loss));
+    let help = "packets late, of the same seconds";
+    page.gauge("late", ratio(), help, told.some(|driver| driver.recent.late));
     let help = "greatest lateness of a packet that the driver sent, of the same seconds";
-    page.gauge(
-        "send_lateness",
-        Some(Suffix::Seconds),
-        help,
-        one(recent.send_lateness_max.map(|ns| ns.as_ms() / 1e3)),
-    );
-    verdict(&mut page, live, gates);
+    let lateness = told.some(|driver| Some(driver.recent.send_lateness_max?.as_ms() / 1e3));
+    page.gauge("send_lateness", Some(Suffix::Seconds), help, lateness);
+    if let Some(whole) = &told.whole {
+        verdict(&mut page, whole, gates);
+    }
     page.text(PREFIX, vec![("scenario", name.into())])
 }
 
-fn percentiles(page: &mut Page, name: &str, help: &'static str, of: &[(&str, Option<Quantile>)]) {
-    let samples =
-        of.iter().filter_map(|(q, at)| Some((vec![("percentile", q.to_string())], seconds((*at)?)?)));
-    page.gauge(name, Some(Suffix::Seconds), help, Samples::from_iter(samples));
-}
-
-fn conversations(page: &mut Page, turns: &RecentTurns) {
-    let RecentTurns { count, missing, response_p50, response_p95 } = *turns;
-    page.counter("turns", "turns of callers whose fate is known, all phases", count);
-    page.counter("turns_unanswered", "of these, turns without an answer in time", missing);
+fn conversations(page: &mut Page, told: &Told) {
+    if told.drivers.iter().all(|(_, driver)| driver.recent.turns.is_none()) {
+        return;
+    }
+    let of = |driver: &Driver| driver.recent.turns;
+    let help = "turns of callers whose fate is known, all phases";
+    page.counter("turns", help, told.some(|driver| Some(of(driver)?.count)));
+    let help = "of these, turns without an answer in time";
+    page.counter("turns_unanswered", help, told.some(|driver| Some(of(driver)?.missing)));
     let help = "end of a caller's speech to the answer, over the answers of the last 30 s";
-    percentiles(page, "turn_response", help, &[("50", Some(response_p50)), ("95", Some(response_p95))]);
+    let responses = told.percentiles(&[
+        ("50", &|driver| Some(of(driver)?.response_p50)),
+        ("95", &|driver| Some(of(driver)?.response_p95)),
+    ]);
+    page.gauge("turn_response", Some(Suffix::Seconds), help, responses);
 }
 
-fn counts(page: &mut Page, live: &Live) {
-    page.counter("answered", "attempts answered", live.answered);
-    page.counter("dropped", "answered calls that ended before their time", live.dropped);
-    page.counter("suppressed", "attempts that could not be placed", live.suppressed.total());
-    page.counter(
-        "packets_sent",
-        "packets of the measured window of which nothing can come back any more",
-        live.sent,
-    );
-    page.counter("packets_lost", "of these, packets not back in time", live.lost);
-    page.counter("packets_late", "of those back, the late ones", live.late);
+fn counts(page: &mut Page, told: &Told) {
+    type Count = (&'static str, &'static str, fn(&Driver) -> u64);
+    const COUNTS: [Count; 8] = [
+        ("attempts", "INVITEs of new calls", |driver| driver.attempts.into()),
+        ("failed", "attempts that failed", |driver| driver.failed),
+        ("answered", "attempts answered", |driver| driver.live.answered),
+        ("dropped", "answered calls that ended before their time", |driver| driver.live.dropped),
+        ("suppressed", "attempts that could not be placed", |driver| driver.live.suppressed.total()),
+        (
+            "packets_sent",
+            "packets of the measured window of which nothing can come back any more",
+            |driver| driver.live.sent,
+        ),
+        ("packets_lost", "of these, packets not back in time", |driver| driver.live.lost),
+        ("packets_late", "of those back, the late ones", |driver| driver.live.late),
+    ];
+    for (name, help, of) in COUNTS {
+        page.counter(name, help, told.each(of));
+    }
 }
 
 /// The gates that can be judged before the end, and the worst of them.
@@ -264,6 +357,7 @@ mod tests {
     use super::super::progress::tests::progress;
     use super::*;
     use crate::openmetrics::lint;
+    use crate::record::RecentTurns;
     use crate::values::Ns;
 
     fn turns(response_p50: Quantile) -> RecentTurns {
@@ -365,6 +459,41 @@ mod tests {
         }
         board.tell(&Progress { phase: Phase::Drain, ..at(9200) });
         assert_eq!(said(&mut board), 9200, "another phase");
+    }
+
+    #[test]
+    fn each_driver_of_several_has_its_figures_and_all_have_one_verdict() {
+        let beat = |rtt_ns, calls_up| {
+            let recent = Recent { rtt_p99: Some(Quantile::At(rtt_ns)), loss: Some(0.5), ..Recent::default() };
+            let mut live = Live { sent: 100, lost: 2, ..Live::default() };
+            live.rtt.record_n(rtt_ns, 98);
+            Beat { calls_up, attempts: 30, lately: (&recent).into(), ..Beat::of(&live) }
+        };
+        let (beats, heard) = watch::channel(vec![(0, beat(1_000_000, 20)), (2, beat(7_000_000, 10))]);
+        let gates = ["loss.ratio < 1%", "rtt.p50 < 5ms"].map(|gate| Gate::parse(gate).unwrap());
+        let (mut board, live) = (Board::new("x", &gates), Live::default());
+        board.part = Part::All(heard);
+        board.tell(&progress(Recent::default(), &live));
+        let text = board.text();
+        for line in [
+            "loadtest_live_calls_up{scenario=\"x\",shard=\"0\"} 20.0",
+            "loadtest_live_calls_up{scenario=\"x\",shard=\"2\"} 10.0",
+            "loadtest_live_packets_lost_total{scenario=\"x\",shard=\"2\"} 2",
+            "loadtest_live_rtt_seconds{scenario=\"x\",shard=\"2\",percentile=\"99\"} 0.007",
+            "loadtest_live_verdict{scenario=\"x\",outcome=\"fail\"} 1.0",
+        ] {
+            assert!(text.lines().any(|said| said == line), "{line} is not in\n{text}");
+        }
+        assert_eq!(lint::problems(&plain(&text)), [""; 0]);
+        // A share of them has no verdict of its own.
+        let mut board = Board { part: Part::Share(2), ..Board::new("x", &gates) };
+        board.tell(&progress(Recent::default(), &live));
+        let text = board.text();
+        assert!(
+            text.contains("shard=\"2\"") && !text.contains("verdict") && !text.contains("gate"),
+            "{text}"
+        );
+        drop(beats);
     }
 
     #[test]

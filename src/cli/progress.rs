@@ -7,8 +7,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::live::LiveServer;
 use super::{look, say};
-use crate::driver::{Progress, Recent, RecentTurns};
-use crate::record::{Phase, Quantile};
+use crate::driver::Progress;
+use crate::record::{Phase, Quantile, Recent, RecentTurns};
 use crate::run::Observer;
 use crate::scenario::schedule::ramp_duration;
 use crate::scenario::{Load, Planned, Scenario};
@@ -103,6 +103,11 @@ impl Display {
     /// Tells the server of `--live`, too.
     pub fn with_live(self, live: Option<LiveServer>) -> Self {
         Display { live, ..self }
+    }
+
+    /// The server of `--live`.
+    pub fn live(&self) -> Option<&LiveServer> {
+        self.live.as_ref()
     }
 
     /// Words that stand behind the counts from now on.

@@ -151,12 +151,19 @@ impl ShardRun<'_> {
             quiet: self.options.quiet,
         };
         let link = joining.join(&mut interrupt).await?;
-        if link.is_none() {
+        let Some(link) = link else {
             folder.discard();
             self.display.finish();
             say::err("interrupted before the first call; no report");
+            return Ok(None);
+        };
+        if let Some(live) = self.display.live().filter(|_| !self.shard.is_only()) {
+            match &link.place {
+                Some(place) => live.tell_of_all(place.beats.clone()),
+                None => live.tell_of_share(self.shard.index),
+            }
         }
-        Ok(link)
+        Ok(Some(link))
     }
 
     /// Plays the share in touch with the others, and ends with the verdict of all.

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
+use super::TalkTotals;
 use super::lane::LaneEvent;
 use super::lane_book::LaneBook;
 use super::monitor::Monitor;
 use super::turns::TurnsSoFar;
-use super::{Recent, TalkTotals};
 use crate::clock;
 use crate::impair::ImpairCounts;
 use crate::load::Count;
 use crate::measure::{MediaSecond, Rules};
-use crate::record::{Environment, Latencies, Live, Phase, Run, Scope, SecondRecord, Series};
+use crate::record::{Environment, Latencies, Live, Phase, Recent, Run, Scope, SecondRecord, Series};
 use crate::stamp::Stamp;
 
 /// Seconds of the figures during the run: enough packets for a 99th percentile to stand still.

@@ -49,13 +49,12 @@ use crate::conversation::{Script, Spoken};
 use crate::impair::ImpairCounts;
 use crate::measure::Listened;
 use crate::quality::Passages;
-use crate::record::{Environment, Live, Phase, Quantile, Run};
+use crate::record::{Environment, Live, Phase, Recent, Run};
 use crate::scenario::Scenario;
 use crate::scheduling::Scheduling;
 use crate::shard::Shard;
 use crate::sip::digest::Credentials;
 use crate::stamp::Stamp;
-use crate::values::Ns;
 
 /// Settings and connections of a run.
 pub struct DriverConfig<'a> {
@@ -123,39 +122,6 @@ pub struct Progress<'a> {
     pub recent: Recent,
     /// Figures of the measured window so far, for gates.
     pub live: &'a Live,
-}
-
-/// Live figures over the last settled seconds (every packet received or lost), in any phase. Lost packets
-/// rank as the slowest.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Recent {
-    /// Median round trip; `None` before the first settled second.
-    pub rtt_p50: Option<Quantile>,
-    /// 99th percentile of the round trip.
-    pub rtt_p99: Option<Quantile>,
-    /// 99th percentile of the control stream's.
-    pub control_p99: Option<Quantile>,
-    /// Share of packets lost, 0–1; `None` when none was sent.
-    pub loss: Option<f64>,
-    /// Share of packets that were late.
-    pub late: Option<f64>,
-    /// Greatest lateness of a packet that was sent.
-    pub send_lateness_max: Option<Ns>,
-    /// Turns, where callers talk; `None` before the first.
-    pub turns: Option<RecentTurns>,
-}
-
-/// Live figures of conversations, as callers notice the answers. Turns are judged at each call's end, which discards some.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct RecentTurns {
-    /// Turns of the run so far whose fate is known.
-    pub count: u64,
-    /// Of these, turns without an answer in time.
-    pub missing: u64,
-    /// Median response of the last 30 s.
-    pub response_p50: Quantile,
-    /// 95th percentile of the same.
-    pub response_p95: Quantile,
 }
 
 /// A run as the driver has recorded it.

@@ -20,6 +20,7 @@ use crate::impair::{DelayLine, ImpairCounts, Impairer};
 use crate::measure::{
     Class, Heartbeat, MediaSecond, Rules, SendTally, Sent, Share, StreamSent, Wheel, Window,
 };
+use crate::net::prefetch::prefetch;
 use crate::rtp::packet::StreamSender;
 use crate::rtp::srtp::SrtpSender;
 use crate::stamp::Stamp;
@@ -138,8 +139,10 @@ impl Pacer {
             if let Some(second) = tally.turn(due) {
                 self.hand_over(second, &mut cpu);
             }
-            for stream in wheel.advance() {
-                self.send(stream, due, &mut tally, &mut held);
+            let streams = wheel.advance();
+            for n in 0..streams.len() {
+                fetch_ahead(&streams[n..]);
+                self.send(&mut streams[n], due, &mut tally, &mut held);
             }
         }
         for stream in wheel.drain() {
@@ -298,6 +301,19 @@ impl Pacer {
                 PacerCommand::Shutdown => return false,
             }
         }
+    }
+}
+
+/// Fetches what the streams behind the first will be sent with, while the kernel sends that one: each has memory of its own,
+/// of which nothing is near after 20 ms of others'.
+fn fetch_ahead(streams: &[Box<PacedStream>]) {
+    if let Some(stream) = streams.get(2) {
+        prefetch(&**stream);
+    }
+    if let Some(stream) = streams.get(1) {
+        prefetch(&*stream.socket);
+        prefetch(stream.direct.flag());
+        prefetch(stream.sender.buffer());
     }
 }
 

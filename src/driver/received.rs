@@ -49,6 +49,11 @@ impl Direct {
         self.0.load(Ordering::Relaxed)
     }
 
+    /// Its place in memory, which the pacer fetches beforehand.
+    pub(super) fn flag(&self) -> &AtomicBool {
+        &self.0
+    }
+
     fn set(&self, is_direct: bool) {
         self.0.store(is_direct, Ordering::Relaxed);
     }

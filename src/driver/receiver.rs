@@ -21,6 +21,7 @@ use crate::measure::{
     StreamReport, Window,
 };
 use crate::net::poller::Poller;
+use crate::net::prefetch::prefetch;
 use crate::net::udp::{self, Batch, Datagram};
 use crate::rtp::Format;
 use crate::rtp::srtp::{Keys, SrtpReceiver};
@@ -31,6 +32,8 @@ use crate::table::Deadlines;
 const BATCH: usize = 32;
 /// Larger than an Ethernet frame; longer ones are cut, and no longer check.
 pub(super) const DATAGRAM: usize = 1600;
+/// Time that a packet has waited if the thread is behind: the next one of its stream is there soon.
+const BEHIND: Duration = Duration::from_millis(5);
 /// Longest wait for packets before the thread looks at the clock again.
 const WAIT_MS: u16 = 20;
 /// A thread that has not looked for so long was stopped, or kept from its work: it has read nothing meanwhile.
@@ -164,7 +167,7 @@ impl Receiving {
             }
             for token in &ready {
                 if let Some(call) = calls.get_mut(token) {
-                    self.read(call, &mut batch, &mut books, &mut line);
+                    self.read_next(call, &mut batch, &mut books, &mut line);
                 }
             }
             let now = self.timeline.now();
@@ -197,6 +200,23 @@ impl Receiving {
         for call in calls.values_mut() {
             let mut reads = 0..BATCHES;
             while reads.next().is_some() && self.read(call, batch, books, line) {}
+        }
+    }
+
+    /// Reads what has come to a call's socket: mostly one packet, and the poller names the socket again if there are more. A
+    /// packet that has waited has others behind it, which are read at once.
+    fn read_next(&self, call: &mut ReceivedCall, batch: &mut Batch, books: &mut Books, line: &mut DelayLine) {
+        prefetch(&*call.stream);
+        prefetch(&*call.latch);
+        let socket = call.socket.clone();
+        let mut has_waited = false;
+        let _ = batch.receive_one(&*socket, |datagram| {
+            has_waited = clock::now().since(datagram.received_at) > BEHIND;
+            self.take(call, &datagram, books, line);
+        });
+        books.note_complete(call);
+        if has_waited {
+            self.read(call, batch, books, line);
         }
     }
 

@@ -3,9 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::RecentTurns;
 use crate::conversation::Reply;
-use crate::record::Latencies;
+use crate::record::{Latencies, RecentTurns};
 use crate::stamp::Stamp;
 
 /// Age of the answers of which live figures are: callers speak every few seconds, so of a shorter time few calls have any.

@@ -5,6 +5,7 @@ pub mod http;
 pub mod http_server;
 pub mod poller;
 pub mod ports;
+pub mod prefetch;
 pub mod resolve;
 pub mod signals;
 pub mod stream;

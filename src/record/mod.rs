@@ -40,7 +40,7 @@ pub use intervals::{Intervals, OpenIntervals, Scope};
 pub use ladder::{Ladder, LadderMessage, MOST_LADDERS};
 pub use lane::LaneRecord;
 pub use leak::{LeakPart, Leaks};
-pub use live::Live;
+pub use live::{Live, Recent, RecentTurns};
 pub use observed::{AriState, FirstCall, LogLine, MOST_LINE_CHARS, MOST_LINES, Observed, Setup, SipAnswer};
 pub use offered::{Offered, StageRecord, Suppressed, Suppression};
 pub use quality::{NoScore, QualityRow};

@@ -8,7 +8,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::task::{Purpose, Room, Task};
 use crate::record::stored::DATA;
-use crate::record::{EndedEarly, Latencies, Live, Phase, Suppressed, manifest};
+use crate::record::{
+    EndedEarly, Latencies, Live, Phase, Quantile, Recent, RecentTurns, Suppressed, manifest,
+};
+use crate::values::Ns;
 
 /// Files of a shard's folder that go to the coordinator. Whatever else a shard names is refused.
 pub const FILES: [&str; DATA.len() + 1] = {
@@ -157,8 +160,12 @@ pub struct Beat {
     pub settled: u32,
     /// Calls up.
     pub calls_up: u32,
+    /// Calls that are to be up in the hold phase.
+    pub calls: u32,
     /// Attempts so far.
     pub attempts: u32,
+    /// Figures over the last settled seconds.
+    pub lately: Lately,
     /// Packets sent, of the measured window, of which nothing can come back any more, as all below.
     pub sent: u64,
     /// Packets lost.
@@ -223,6 +230,71 @@ impl Beat {
             dropped: bounded(self.dropped),
             media_lost: bounded(self.media_lost),
             suppressed: Suppressed { cap: bounded(cap), port: bounded(port), late: bounded(late) },
+        }
+    }
+}
+
+/// Latency of a percentile that falls among the lost, or beyond the longest that is told apart.
+const LOST_NS: u64 = u64::MAX;
+
+/// [`Recent`] on the wire. Latencies are in nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Lately {
+    rtt_p50: Option<u64>,
+    rtt_p99: Option<u64>,
+    control_p99: Option<u64>,
+    loss: Option<f64>,
+    late: Option<f64>,
+    send_lateness_max: Option<u64>,
+    /// Turns, those without an answer, and percentiles 50 and 95 of the responses.
+    turns: Option<(u64, u64, Option<u64>, Option<u64>)>,
+}
+
+impl From<&Recent> for Lately {
+    fn from(recent: &Recent) -> Lately {
+        let at = |quantile| match quantile {
+            Quantile::At(ns) => Some(ns),
+            Quantile::Above | Quantile::Lost => Some(LOST_NS),
+            Quantile::NoData => None,
+        };
+        let turns = recent
+            .turns
+            .map(|turns| (turns.count, turns.missing, at(turns.response_p50), at(turns.response_p95)));
+        Lately {
+            rtt_p50: recent.rtt_p50.and_then(at),
+            rtt_p99: recent.rtt_p99.and_then(at),
+            control_p99: recent.control_p99.and_then(at),
+            loss: recent.loss,
+            late: recent.late,
+            send_lateness_max: recent.send_lateness_max.map(|ns| ns.0),
+            turns,
+        }
+    }
+}
+
+impl Lately {
+    /// The figures.
+    pub fn recent(&self) -> Recent {
+        let at = |ns| match ns {
+            LOST_NS => Quantile::Lost,
+            ns => Quantile::At(ns),
+        };
+        let any = |ns: Option<u64>| ns.map_or(Quantile::NoData, at);
+        let turns = self.turns.map(|(count, missing, p50, p95)| RecentTurns {
+            count,
+            missing,
+            response_p50: any(p50),
+            response_p95: any(p95),
+        });
+        Recent {
+            rtt_p50: self.rtt_p50.map(at),
+            rtt_p99: self.rtt_p99.map(at),
+            control_p99: self.control_p99.map(at),
+            loss: self.loss,
+            late: self.late,
+            send_lateness_max: self.send_lateness_max.map(Ns),
+            turns,
         }
     }
 }

@@ -21,7 +21,7 @@ mod tests;
 
 pub use coordinator::{Coordinator, CoordinatorEvent, CoordinatorInput, CoordinatorOutput, Settings};
 pub use member::{Member, MemberInput, MemberOutput};
-pub use message::{Beat, FILES, Hello, HowToEnd, Totals, cut};
+pub use message::{Beat, FILES, Hello, HowToEnd, Lately, Totals, cut};
 pub use roll::{Absence, Attendance};
 pub use seal::{GREETING, Nonce, RunSecret, SecretError};
 pub use task::{Purpose, Room, Task};

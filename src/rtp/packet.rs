@@ -59,6 +59,11 @@ impl StreamSender {
         self.payload_type = payload_type;
     }
 
+    /// Memory of its packets.
+    pub fn buffer(&self) -> &[u8] {
+        &self.buffer
+    }
+
     /// Packets built so far.
     pub fn sent(&self) -> u32 {
         self.next

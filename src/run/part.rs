@@ -159,7 +159,9 @@ impl Beats {
             stage: progress.stage as u32,
             settled: progress.settled,
             calls_up: progress.calls_up,
+            calls: progress.calls,
             attempts: progress.attempts,
+            lately: (&progress.recent).into(),
             ..Beat::of(progress.live)
         });
     }

@@ -25,6 +25,7 @@ mod files;
 mod garbage;
 mod instrument;
 mod kernels;
+mod kubernetes;
 mod live;
 mod messages;
 mod odd_media;

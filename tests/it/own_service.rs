@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::harness::{
-    Place, UsersAsterisk, assert_replaced, ends_with, rows, sentences, start_until, stderr,
+    Place, UsersAsterisk, assert_replaced, cache, ends_with, rows, sentences, start_until, stderr,
 };
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -16,9 +16,7 @@ const COUNTS: &str = r#"gates.require=["calls.answered == 100%", "calls.dropped_
 
 /// The folder into which `tests/install.sh node-echo` puts the example's packages.
 pub fn packages() -> PathBuf {
-    let from = |name| std::env::var_os(name).map(PathBuf::from);
-    let cache = from("XDG_CACHE_HOME").or_else(|| from("HOME").map(|home| home.join(".cache")));
-    let packages = cache.expect("a home").join("loadtest/node-echo/node_modules");
+    let packages = cache().join("node-echo/node_modules");
     assert!(packages.join("ari-client").exists(), "type tests/install.sh node-echo first");
     packages
 }

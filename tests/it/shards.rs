@@ -192,6 +192,43 @@ fn three_shards_place_what_one_would_and_their_report_is_the_sum_of_their_folder
 }
 
 #[test]
+fn one_driver_at_a_rendezvous_has_the_report_of_one_without() {
+    let drivers =
+        Drivers::new(1, &["load.calls=2", "load.duration=2s", "gates.require=[\"calls.attempts == 2\"]"]);
+    drivers.all_end_with(vec![drivers.start(0)], 0);
+    let met = drivers.coordinator();
+    // By the same records, judged as those of an ordinary run.
+    let alone = drivers.place.path("alone");
+    fs::rename(met.join("shards").join("0"), &alone).expect("its share");
+    fs::remove_dir(met.join("shards")).expect("nothing else is in it");
+    let mut report = drivers.place.program();
+    ends_with(report.args(["report", "--report", "csv,json"]).arg(&alone), 0);
+    let summaries = [&met, &alone].map(|folder| json(&folder.join("summary.json")));
+    for part in ["metrics", "samples", "verdict", "scenario"] {
+        assert_eq!(summaries[0][part], summaries[1][part], "{part}");
+    }
+    assert_eq!(summaries[0]["environment"]["shards"], Value::Null, "it is no run of several");
+    // In the files of an ordinary run.
+    let mut ordinary = drivers.place.program();
+    ordinary
+        .args(["run", "scenarios/smoke.toml", "--report", "csv,json", "--out"])
+        .arg(drivers.place.path("ordinary"));
+    let settings = drivers.place.settings().into_iter().chain(drivers.asterisk.settings());
+    for setting in settings.chain(drivers.set.iter().cloned()) {
+        ordinary.args(["--set", &setting]);
+    }
+    ends_with(ordinary.envs(drivers.asterisk.account()), 0);
+    let names = |folder: &Path| {
+        let entries = fs::read_dir(folder).expect("a folder");
+        let mut names: Vec<_> = entries.map(|entry| entry.expect("an entry").file_name()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(&met), names(&drivers.place.path("ordinary")));
+    drivers.asterisk.stop();
+}
+
+#[test]
 fn a_killed_shard_ends_the_others_named_and_inconclusive() {
     let drivers = Drivers::new(3, &["load.calls=3", "load.duration=10m", COUNTS]);
     let mut processes: Vec<_> = (0..3).map(|index| drivers.start(index)).collect();

@@ -185,6 +185,11 @@ impl Coordinator {
         Some(live)
     }
 
+    /// The latest figures of each shard that is there, by number.
+    pub fn beats(&self) -> impl Iterator<Item = (u32, &Beat)> {
+        self.attending().map(|(index, shard)| (*index, &shard.beat))
+    }
+
     fn attending(&self) -> impl Iterator<Item = (&u32, &Present)> {
         self.present.iter().filter(|(_, shard)| shard.absence.is_none())
     }

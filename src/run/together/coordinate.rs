@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::clock;
 use crate::gate::Watch;
 use crate::record::EndedEarly;
 use crate::rendezvous::{
-    Attendance, Coordinator, CoordinatorEvent, CoordinatorInput, CoordinatorOutput, HowToEnd, Room, Settings,
-    Task,
+    Attendance, BEAT_EVERY, Beat, Coordinator, CoordinatorEvent, CoordinatorInput, CoordinatorOutput,
+    HowToEnd, Room, Settings, Task,
 };
 use crate::stamp::Stamp;
 
@@ -44,6 +44,9 @@ pub struct Gathered {
     pub rooms: Vec<Room>,
 }
 
+/// Latest figures of the shards that are there, by number.
+pub type Beats = Vec<(u32, Beat)>;
+
 /// One run from outside, or what comes before the first of many.
 pub(super) struct Course {
     /// Folder that gets the shards' files, each in one of its number.
@@ -68,6 +71,8 @@ pub(super) struct Office {
     pub settings: Settings,
     pub course: Course,
     pub orders: mpsc::UnboundedReceiver<Order>,
+    /// Gets the latest figures of each shard.
+    pub beats: watch::Sender<Beats>,
 }
 
 /// A connection's tasks.
@@ -129,18 +134,22 @@ struct Desk {
     connections: HashMap<u64, Connection>,
     course: UnderWay,
     interrupted: Option<u32>,
+    beats: watch::Sender<Beats>,
+    next_beats: Stamp,
     heard: mpsc::Sender<(u64, Option<Vec<u8>>)>,
 }
 
 /// Coordinates run after run until the verdict has been handed out.
 pub(super) async fn coordinate(listener: TcpListener, office: Office) {
-    let Office { settings, course, mut orders } = office;
+    let Office { settings, course, mut orders, beats } = office;
     let (heard, mut hearing) = mpsc::channel(64);
     let mut desk = Desk {
         coordinator: Coordinator::new(settings, clock::now()),
         connections: HashMap::new(),
         course: UnderWay::of(course),
         interrupted: None,
+        beats,
+        next_beats: clock::now(),
         heard,
     };
     let (mut next_id, mut is_judged) = (0u64, false);
@@ -166,6 +175,7 @@ pub(super) async fn coordinate(listener: TcpListener, office: Office) {
             () = tokio::time::sleep_until(clock::tokio_deadline(wake)) => {
                 desk.coordinator.handle_timeout(clock::now());
                 desk.look_at_gates();
+                desk.tell_beats();
             }
             order = orders.recv(), if desk.course.is_complete => is_judged = desk.obey(order),
         }
@@ -280,6 +290,16 @@ impl Desk {
         }
     }
 
+    /// Hands on the figures of each shard, where somebody wants them.
+    fn tell_beats(&mut self) {
+        let now = clock::now();
+        if now >= self.next_beats && self.beats.receiver_count() > 0 {
+            self.next_beats = now + BEAT_EVERY;
+            self.beats
+                .send_replace(self.coordinator.beats().map(|(index, beat)| (index, beat.clone())).collect());
+        }
+    }
+
     /// Waits until everything that was to be sent is sent, and the others have closed.
     async fn flush(&mut self) {
         const WITHIN: Duration = Duration::from_secs(2);
@@ -325,8 +345,8 @@ mod tests {
             };
             let secret = RunSecret::new("a key of this test alone").unwrap();
             let settings = Settings { like, secret, run_id: 1, wait: Duration::from_secs(600) };
-            let (_place, course, orders) = Place::new(PathBuf::new(), None);
-            let desk = tokio::spawn(coordinate(listener, Office { settings, course, orders }));
+            let (_place, (course, orders, beats)) = Place::new(PathBuf::new(), None);
+            let desk = tokio::spawn(coordinate(listener, Office { settings, course, orders, beats }));
             let mut most = 0;
             for n in 0..1000u32 {
                 let mut stream = TcpStream::connect(at).await.unwrap();

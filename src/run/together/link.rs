@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::coordinate::{Course, Gathered, Order};
+use super::coordinate::{Beats, Course, Gathered, Order};
 use super::tether::{Ends, keep};
 use crate::driver::Stop;
 use crate::gate::Watch;
@@ -52,25 +52,25 @@ pub(super) enum Word {
 pub struct Place {
     /// Told when no shard has a call left.
     pub all_ended: oneshot::Receiver<()>,
+    /// Latest figures of each shard. Nobody gathers them once this is dropped.
+    pub beats: watch::Receiver<Beats>,
     /// The end of the run.
     pub gathered: oneshot::Receiver<Gathered>,
     orders: mpsc::UnboundedSender<Order>,
 }
 
+/// The desk's ends of a place.
+type OfDesk = (Course, mpsc::UnboundedReceiver<Order>, watch::Sender<Beats>);
+
 impl Place {
     /// Its ends, and those of the desk.
-    pub(super) fn new(
-        folder: PathBuf,
-        watch: Option<Watch>,
-    ) -> (Place, Course, mpsc::UnboundedReceiver<Order>) {
+    pub(super) fn new(folder: PathBuf, watch: Option<Watch>) -> (Place, OfDesk) {
         let (orders, ordered) = mpsc::unbounded_channel();
         let (ended, all_ended) = oneshot::channel();
         let (gather, gathered) = oneshot::channel();
-        (
-            Place { all_ended, gathered, orders },
-            Course { folder, watch, all_ended: ended, gathered: gather },
-            ordered,
-        )
+        let (told, beats) = watch::channel(Beats::new());
+        let course = Course { folder, watch, all_ended: ended, gathered: gather };
+        (Place { all_ended, beats, gathered, orders }, (course, ordered, told))
     }
 
     /// Begins the next of many runs: its task, the folder of the shards' files, and what may end it early.

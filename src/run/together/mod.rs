@@ -9,6 +9,6 @@ pub mod merged;
 mod shards;
 mod tether;
 
-pub use coordinate::Gathered;
+pub use coordinate::{Beats, Gathered};
 pub use link::{Link, Place, Rendezvous, Told, join};
 pub use shards::{KEY, Refusal, RunShard, StartAt, hello, hello_of, secret, share_of};

@@ -65,10 +65,10 @@ pub(super) async fn keep(rendezvous: Rendezvous, mut ends: Ends) {
         if let Some((listener, (folder, watch))) =
             listener.and_then(|listener| Some((listener, terms.take()?)))
         {
-            let (place, course, orders) = Place::new(folder, watch);
+            let (place, (course, orders, beats)) = Place::new(folder, watch);
             let settings =
                 Settings { like: hello.clone(), secret: secret.clone(), run_id: rand::random(), wait };
-            let office = Office { settings, course, orders };
+            let office = Office { settings, course, orders, beats };
             (coordinating, ends.place) = (Some(tokio::spawn(coordinate(listener, office))), Some(place));
         }
         let member = Member::new(hello.clone(), secret.clone(), rand::random(), clock::now());

@@ -12,7 +12,7 @@ pub mod world;
 
 pub use browser::Browser;
 pub use caller::{Caller, Echo, Target, authorization};
-pub use place::{Place, assert_replaced, program, rows};
+pub use place::{Place, assert_replaced, cache, program, rows};
 pub use ports::Lane;
 pub use process::{Guarded, UsersAsterisk, child_of, ends_with, sentences, sipp, start_until, stderr};
 pub use wait::{PATIENCE, comes_to_be, comes_true};

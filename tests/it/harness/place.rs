@@ -166,6 +166,13 @@ impl Place {
     }
 }
 
+/// The folder into which `tests/install.sh` unpacks packages of npm and PyPI.
+pub fn cache() -> PathBuf {
+    let from = |name| std::env::var_os(name).map(PathBuf::from);
+    let cache = from("XDG_CACHE_HOME").or_else(|| from("HOME").map(|home| home.join(".cache")));
+    cache.expect("a home").join("loadtest")
+}
+
 /// The rows of a CSV file by column name.
 pub fn rows(path: &Path) -> Vec<HashMap<String, String>> {
     let mut reader = csv::Reader::from_path(path).expect("the file is there");
