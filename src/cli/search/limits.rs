@@ -225,3 +225,24 @@ impl Limits {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_drivers_carry_as_many_times_what_the_least_of_them_does() {
+        let room = |calls, streams, broke: Option<&str>| Room {
+            calls,
+            by: format!("room for {calls}"),
+            streams,
+            broke: broke.map(String::from),
+        };
+        let found = of_all(&[room(40, 40, None), room(25, 25, None), room(90, 12, Some("late"))]);
+        assert_eq!((found.cap.calls, found.driver.streams), (75, 36));
+        assert!(found.cap.by.contains("room for 25 of shard 1"), "{}", found.cap.by);
+        assert!(found.driver.broke.is_some_and(|why| why.contains("shard 2") && why.contains("late")));
+        let many = vec![room(u32::MAX, u32::MAX, None); 3];
+        assert_eq!(of_all(&many).cap.calls, u32::MAX, "no sum overflows");
+    }
+}
