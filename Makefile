@@ -20,7 +20,7 @@ help:
 	@echo "make check   formatting, lints, documentation, scripts"
 	@echo "make fuzz    hostile input from libFuzzer, for FUZZ_SECONDS (60) a target"
 	@echo "make dist    the program, its manual and all licences as an archive, in target/dist"
-	@echo "make compose-test   the images and docker-compose.yml, built and run"
+	@echo "make compose-test   the images, docker-compose.yml and the example of a Docker Swarm, built and run"
 	@echo "make bench   loadtest beside irtt and SIPp on this machine, into BENCHMARKS.md"
 
 run: plan-run rust asterisk
