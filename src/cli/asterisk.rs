@@ -62,6 +62,14 @@ pub struct Args {
     /// Better given in the environment, where `ps` does not show it.
     #[arg(long, env = "ARI_PASS", hide_env_values = true, value_name = "PASSWORD")]
     password: Option<String>,
+    /// The user whose calls are taken, after a challenge [default: one of a name of its own].
+    #[arg(long, env = "SIP_USER", value_name = "USER")]
+    sip_user: Option<String>,
+    /// That user's password [default: a new one].
+    ///
+    /// Better given in the environment, where `ps` does not show it.
+    #[arg(long, env = "SIP_PASS", hide_env_values = true, value_name = "PASSWORD")]
+    sip_password: Option<String>,
     /// Once calls are taken, write its addresses and accounts into this file, as `.env` has them: SIP_ADDRESS,
     /// SIP_USER, SIP_PASS, ARI_URL, ARI_USER and ARI_PASS.
     ///
@@ -92,6 +100,12 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     // An empty variable is one that is not set: compose files cannot tell the two apart.
     if let Some(password) = args.password.filter(|password| !password.is_empty()) {
         config.ari.password = Secret::new(password);
+    }
+    if let Some(user) = args.sip_user.filter(|user| !user.is_empty()) {
+        config.digest.user = user;
+    }
+    if let Some(password) = args.sip_password.filter(|password| !password.is_empty()) {
+        config.digest.password = Secret::new(password);
     }
     let (app, digest) = (config.app.clone(), config.digest.clone());
     let managed = Managed::start(config).await?;

@@ -74,6 +74,9 @@ struct Told {
     whole: Option<Live>,
 }
 
+/// A percentile's name, and its value of a driver.
+type Percentile = (&'static str, fn(&Driver) -> Option<Quantile>);
+
 /// One driver's state.
 #[derive(Debug)]
 struct Driver {
@@ -126,9 +129,9 @@ impl Told {
     }
 
     /// The same of percentiles.
-    fn percentiles(&self, of: &[(&str, &dyn Fn(&Driver) -> Option<Quantile>)]) -> Samples {
+    fn percentiles(&self, of: &[Percentile]) -> Samples {
         let one = |(index, driver): &(Option<u32>, Driver)| {
-            let at = |(q, at): &(&str, &dyn Fn(&Driver) -> Option<Quantile>)| {
+            let at = |(q, at): &Percentile| {
                 let mut labels = shard(*index);
                 labels.push(("percentile", q.to_string()));
                 Some((labels, seconds(at(driver)?)?))
@@ -260,10 +263,10 @@ fn text(told: &Told, name: &str, targets: &[String], gates: &[Gate]) -> String {
     by_target(&mut page, told, targets);
     let help = "round trip over the last settled seconds; +Inf where the rank falls among the lost";
     let rtt =
-        told.percentiles(&[("50", &|driver| driver.recent.rtt_p50), ("99", &|driver| driver.recent.rtt_p99)]);
+        told.percentiles(&[("50", |driver| driver.recent.rtt_p50), ("99", |driver| driver.recent.rtt_p99)]);
     page.gauge("rtt", Some(Suffix::Seconds), help, rtt);
     let help = "round trip of the control stream past Asterisk, over the same seconds";
-    let control = told.percentiles(&[("99", &|driver| driver.recent.control_p99)]);
+    let control = told.percentiles(&[("99", |driver| driver.recent.control_p99)]);
     page.gauge("control", Some(Suffix::Seconds), help, control);
     conversations(&mut page, told);
     let ratio = || Some(Suffix::Other("ratio".into()));
@@ -284,15 +287,14 @@ fn conversations(page: &mut Page, told: &Told) {
     if told.drivers.iter().all(|(_, driver)| driver.recent.turns.is_none()) {
         return;
     }
-    let of = |driver: &Driver| driver.recent.turns;
     let help = "turns of callers whose fate is known, all phases";
-    page.counter("turns", help, told.some(|driver| Some(of(driver)?.count)));
+    page.counter("turns", help, told.some(|driver| Some(driver.recent.turns?.count)));
     let help = "of these, turns without an answer in time";
-    page.counter("turns_unanswered", help, told.some(|driver| Some(of(driver)?.missing)));
+    page.counter("turns_unanswered", help, told.some(|driver| Some(driver.recent.turns?.missing)));
     let help = "end of a caller's speech to the answer, over the answers of the last 30 s";
     let responses = told.percentiles(&[
-        ("50", &|driver| Some(of(driver)?.response_p50)),
-        ("95", &|driver| Some(of(driver)?.response_p95)),
+        ("50", |driver| Some(driver.recent.turns?.response_p50)),
+        ("95", |driver| Some(driver.recent.turns?.response_p95)),
     ]);
     page.gauge("turn_response", Some(Suffix::Seconds), help, responses);
 }

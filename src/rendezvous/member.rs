@@ -21,7 +21,7 @@ pub enum MemberInput<'a> {
     /// Everything is there for the first call.
     Ready,
     /// Live figures.
-    Beat(Beat),
+    Beat(Box<Beat>),
     /// The user wants the run ended.
     Interrupted,
     /// No call is left; the first was about to be placed at this time.
@@ -109,7 +109,7 @@ impl Member {
             MemberInput::Closed => self.lost("its connection ended"),
             MemberInput::Prepared(room) => self.tell(&FromShard::Prepared(Box::new(room.tidy()))),
             MemberInput::Ready => self.tell(&FromShard::Ready),
-            MemberInput::Beat(beat) => self.tell(&FromShard::Beat(Box::new(beat))),
+            MemberInput::Beat(beat) => self.tell(&FromShard::Beat(beat)),
             MemberInput::Interrupted => self.tell(&FromShard::Interrupted),
             MemberInput::Ended(started_at) => self.tell(&FromShard::Ended { started_ns: started_at.as_ns() }),
             MemberInput::File(name, bytes) => {

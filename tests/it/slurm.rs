@@ -172,8 +172,12 @@ impl Jobs<'_> {
 fn slurm_starts_drivers_on_three_hosts_that_make_one_run() {
     let place = Place::new();
     let Some(cluster) = Cluster::up(&place) else { return };
-    let asterisk =
-        UsersAsterisk::start_as(&place, &["--listen", "10.77.0.254"], |run| cluster.on("ctl", &run));
+    // With an account that is known beforehand, as where nobody can hand on one that was drawn.
+    let asterisk = UsersAsterisk::start_as(&place, &["--listen", "10.77.0.254"], |mut run| {
+        run.envs([("SIP_USER", "driver"), ("SIP_PASS", "a password of this test")]);
+        cluster.on("ctl", &run)
+    });
+    assert!(asterisk.account().contains(&("SIP_USER", "driver")), "{:?}", asterisk.account());
     let jobs = Jobs { place: &place, cluster: &cluster, asterisk: &asterisk };
 
     let whole = jobs.start("whole", &["load.calls=6", "load.duration=3s", "load.ramp=10/s"]);
@@ -213,6 +217,8 @@ fn a_stranger_comes_and_a_driver_is_killed(jobs: &Jobs<'_>) {
         "1/3",
         "--rendezvous",
         "10.77.0.1:7400",
+        "--wait",
+        "2s",
     ]);
     stranger.args([
         "--set",

@@ -174,7 +174,7 @@ impl World {
             let ids: Vec<u64> = self.shards.keys().copied().collect();
             for id in ids {
                 let beat = self.shards[&id].beat.clone();
-                self.tell(id, MemberInput::Beat(beat));
+                self.tell(id, MemberInput::Beat(Box::new(beat)));
             }
             self.run_until(end.min(self.now + BEAT_EVERY));
         }

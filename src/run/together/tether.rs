@@ -295,7 +295,7 @@ async fn attend(stream: TcpStream, mut member: Member, ends: &mut Ends) -> Fate 
                     // What waits to be sent is a sign of life already.
                     if out.waiting.is_empty() {
                         let beat = ends.beats.borrow_and_update().clone();
-                        member.handle(now, MemberInput::Beat(beat));
+                        member.handle(now, MemberInput::Beat(Box::new(beat)));
                     }
                 }
             }
