@@ -130,6 +130,7 @@ async fn several(args: &Args, sides: [Side; 2], shard: Shard) -> Result<Exit, Fa
     sides.iter().try_for_each(|side| Refusal::look(side.plan.scenario(), shard))?;
     let Some(meet) = args.meeting.meet()? else { return Err(Failure::usage("--rendezvous is missing")) };
     let interrupt = interrupt::listen()?;
+    let scratch = Scratch::new()?;
     let (who, scenarios) = ((Purpose::Ab, shard), sides.each_ref().map(|side| &side.plan.resolved));
     let joined = Fleet::join(&meet, who, &scenarios, interrupt.clone(), args.quiet).await?;
     let Some(mut fleet) = joined else {
@@ -150,7 +151,7 @@ async fn several(args: &Args, sides: [Side; 2], shard: Shard) -> Result<Exit, Fa
         let side = &sides[usize::from(*is_new)];
         Some((side.plan.clone(), format!("{}  {}", side.letter, side.words)))
     };
-    Player { fleet, scratch: Scratch::new()?, testbed: None, plan: &plan }.attend().await
+    Player { fleet, scratch, testbed: None, plan: &plan }.attend().await
 }
 
 /// Means by which runs are made: this driver alone, or all of several.

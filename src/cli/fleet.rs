@@ -355,7 +355,7 @@ impl Player<'_> {
         if let Some(testbed) = self.testbed.take() {
             let _ = testbed.down().await;
         }
-        let exit = tell(over, self.fleet.quiet);
+        let exit = tell(over, false, self.fleet.quiet);
         match broken {
             Some(failure) => Err(failure),
             None if *self.fleet.interrupt.borrow() != Stop::No => Ok(Exit::Interrupted),
@@ -377,8 +377,8 @@ impl Player<'_> {
             Ok(share) => {
                 let handed =
                     write(&plan, &share, &folder, &display).and_then(|()| send(&folder, &self.fleet.link));
-                self.fleet.link.delivered();
-                handed
+                // A failure is told by the caller: what was not sent was not delivered.
+                handed.inspect(|()| self.fleet.link.delivered())
             }
             Err(Some(error)) if !is_called_off(&error) => Err(error.into()),
             Err(_) => {

@@ -166,7 +166,7 @@ impl ShardRun<'_> {
     fn tell_live(&self, link: &Link) {
         let Some(live) = self.display.live().filter(|_| !self.shard.is_only()) else { return };
         match &link.place {
-            Some(place) => live.tell_of_all(place.beats.clone()),
+            Some(place) => live.tell_of_all(place.beats()),
             None => live.tell_of_share(self.shard.index),
         }
     }
@@ -317,7 +317,7 @@ impl ShardRun<'_> {
             _ = interrupt.wait_for(|stop| *stop == Stop::Now) => return Ok(Exit::Interrupted),
         };
         self.display.finish();
-        Ok(judged.map_or(Exit::Inconclusive, |judged| tell(judged, self.options.quiet)))
+        Ok(judged.map_or(Exit::Inconclusive, |judged| tell(judged, true, self.options.quiet)))
     }
 
     /// Plays the share at an instant, without word from the others.

@@ -47,8 +47,8 @@ pub fn merged(plan: &RunPlan, gathered: &Gathered, folder: &Folder) -> Result<Fi
     Ok(conclude(plan, run, Vec::new())?)
 }
 
-/// Says the coordinator's verdict, or that it was lost.
-pub fn tell(judged: Result<(u8, String), String>, quiet: bool) -> Exit {
+/// Says the coordinator's verdict, or that it was lost, to a driver that `keeps_share` in a folder of its own or does not.
+pub fn tell(judged: Result<(u8, String), String>, keeps_share: bool, quiet: bool) -> Exit {
     match judged {
         Ok((exit, text)) => {
             if !quiet {
@@ -57,9 +57,8 @@ pub fn tell(judged: Result<(u8, String), String>, quiet: bool) -> Exit {
             Exit::of(exit)
         }
         Err(why) => {
-            say::err(format_args!(
-                "inconclusive: the coordinator was lost ({why}); `loadtest merge` can join the shares that are there"
-            ));
+            let rest = if keeps_share { "; `loadtest merge` can join the shares that are there" } else { "" };
+            say::err(format_args!("inconclusive: the coordinator was lost ({why}){rest}"));
             Exit::Inconclusive
         }
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use loadtest::record::{Intervals, hlog};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -106,13 +107,16 @@ fn sum(folders: &[PathBuf], table: &str, column: &str) -> u64 {
     folders.iter().flat_map(|folder| rows(&folder.join(table))).map(cell).sum()
 }
 
-/// Counts of all intervals of the log, by second and tag: the encoded histograms add up if these do.
-fn lines(folder: &Path) -> usize {
-    fs::read_to_string(folder.join("rtt.hlog"))
-        .expect("a log")
-        .lines()
-        .filter(|line| line.starts_with("Tag="))
-        .count()
+/// The intervals of all logs together, histogram by histogram.
+fn intervals(folders: &[PathBuf]) -> Intervals {
+    let mut all = Intervals::default();
+    for folder in folders {
+        let log = fs::read(folder.join("rtt.hlog")).expect("a log");
+        for (second, series, scope, latencies) in hlog::read(&log).expect("it is whole").iter() {
+            all.add(second, series, scope, &latencies);
+        }
+    }
+    all
 }
 
 #[test]
@@ -163,10 +167,9 @@ fn three_shards_place_what_one_would_and_their_report_is_the_sum_of_their_folder
     assert_eq!(summary["metrics"]["packets"]["sent"].as_u64(), Some(sent));
     assert!(sent > 7 * 50, "{sent} packets");
     assert_eq!(summary["samples"]["rtt"].as_u64(), Some(sum(&shares, "calls.csv", "received")));
-    let parts: Vec<_> = shares.iter().map(|share| lines(share)).collect();
     assert!(
-        lines(&whole) >= *parts.iter().max().expect("three") && lines(&whole) <= parts.iter().sum(),
-        "{parts:?}"
+        intervals(&shares) == intervals(std::slice::from_ref(&whole)),
+        "histograms add up, bucket by bucket"
     );
     // Started together, and counted once.
     let shards = environment["shards"].as_array().expect("a row each");

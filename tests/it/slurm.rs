@@ -174,7 +174,7 @@ fn slurm_starts_drivers_on_three_hosts_that_make_one_run() {
     let Some(cluster) = Cluster::up(&place) else { return };
     // With an account that is known beforehand, as where nobody can hand on one that was drawn.
     let asterisk = UsersAsterisk::start_as(&place, &["--listen", "10.77.0.254"], |mut run| {
-        run.envs([("SIP_USER", "driver"), ("SIP_PASS", "a password of this test")]);
+        run.envs([("SIP_USER", "driver"), ("SIP_PASS", "of-this-test-alone")]);
         cluster.on("ctl", &run)
     });
     assert!(asterisk.account().contains(&("SIP_USER", "driver")), "{:?}", asterisk.account());

@@ -91,7 +91,7 @@ impl<'f> Hunt<'f> {
     pub async fn begin(
         args: &Args,
         place: Place,
-        mut interrupt: watch::Receiver<Stop>,
+        interrupt: watch::Receiver<Stop>,
         mut fleet: Option<&'f mut Fleet>,
     ) -> Result<Option<Hunt<'f>>, Failure> {
         let Place { plan, goals, folder, trials, former } = place;
@@ -118,7 +118,14 @@ impl<'f> Hunt<'f> {
             folder.discard();
             return Ok(None);
         };
-        let Some(testbed) = bring_up(&plan, &folder, &mut interrupt).await? else { return Ok(None) };
+        let mut ending = fleet.as_deref().map_or_else(|| interrupt.clone(), Fleet::ending);
+        let Some(testbed) = bring_up(&plan, &folder, &mut ending).await? else {
+            if let Some(fleet) = fleet {
+                // Nobody plays it.
+                fleet.part(Task::Trial { load: 1.0, hold_ns: 0, enough_ns: None, goal: None }).await;
+            }
+            return Ok(None);
+        };
         said_of_others(&plan, &testbed, &said).await;
         let conditions = capacity::conditions(plan.scenario(), &limits.driver, &limits.cap);
         let mut search = Search::new(&plan.scenario().search, goals.clone(), conditions);

@@ -28,6 +28,7 @@ pub async fn run(args: &Args, shard: Shard) -> Result<Exit, Failure> {
     refuse(plan.scenario(), shard)?;
     let Some(meet) = args.meeting.meet()? else { return Err(Failure::usage("--rendezvous is missing")) };
     let interrupt = interrupt::listen()?;
+    let scratch = Scratch::new()?;
     let (who, scenarios) = ((Purpose::Search, shard), [&plan.resolved]);
     let joined = Fleet::join(&meet, who, &scenarios, interrupt.clone(), args.quiet).await?;
     let Some(mut fleet) = joined else {
@@ -35,7 +36,7 @@ pub async fn run(args: &Args, shard: Shard) -> Result<Exit, Failure> {
         return Ok(Exit::Interrupted);
     };
     if !fleet.coordinates() {
-        return play(args, &plan, &goals, fleet).await;
+        return play(args, &plan, &goals, (fleet, scratch)).await;
     }
     let judged = coordinate(args, (plan, goals), &requirements, &mut fleet, interrupt).await;
     fleet.judge(&judged);
@@ -84,13 +85,17 @@ async fn coordinate(
 }
 
 /// Plays trial after trial as the coordinator chooses them.
-async fn play(args: &Args, plan: &RunPlan, goals: &[Goal], fleet: Fleet) -> Result<Exit, Failure> {
+async fn play(
+    args: &Args,
+    plan: &RunPlan,
+    goals: &[Goal],
+    (fleet, scratch): (Fleet, Scratch),
+) -> Result<Exit, Failure> {
     let said = |line: &str| {
         if !args.quiet {
             say::err(line);
         }
     };
-    let scratch = Scratch::new()?;
     let mut testbed = None;
     let broken = match prepare(plan, &fleet, &scratch, &said).await {
         Ok(up) => {

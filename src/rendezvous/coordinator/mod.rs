@@ -73,6 +73,8 @@ pub enum CoordinatorEvent {
     CalledOff,
     /// A shard's user has ended the run.
     Interrupted(u32),
+    /// A gate over all ends the run.
+    EndsEarly(EndedEarly),
     /// No shard has a call left.
     AllEnded,
     /// A part of a shard's file, one of [`FILES`], in order.
@@ -233,7 +235,10 @@ impl Coordinator {
         if self.next_beat <= now {
             self.next_beat = now + BEAT_EVERY;
             let totals = self.totals();
-            self.tell_all(|_| FromCoordinator::Totals(Box::new(totals)));
+            // Those that could not go on wait for the verdict as well.
+            let known: Vec<_> =
+                self.connections.iter().filter(|(_, is)| is.index.is_some()).map(|(id, _)| *id).collect();
+            known.into_iter().for_each(|id| self.tell(id, &FromCoordinator::Totals(Box::new(totals))));
         }
         self.advance(now);
     }
@@ -270,6 +275,8 @@ impl Coordinator {
                 }
             }
             FromShard::Prepared(room) if self.stage == Stage::Preparing => shard.room = Some(room.tidy()),
+            // It was under way when another one ended everything.
+            FromShard::Prepared(_) if self.stage == Stage::CalledOff => {}
             FromShard::Prepared(_) => self.send_away(id, index, "it said what nobody had asked it"),
             FromShard::Ready => shard.is_ready = true,
             FromShard::Beat(beat) => shard.beat = *beat,

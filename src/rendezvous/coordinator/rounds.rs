@@ -20,10 +20,8 @@ impl Coordinator {
 
     /// Begins the next of many runs; there is none where somebody is missing or everything was ended.
     pub(super) fn next_round(&mut self, now: Stamp, run_id: u32, task: &Task) {
-        if !matches!(self.stage, Stage::Prepared | Stage::Delivered) {
-            return;
-        }
-        let is_whole = self.attending().count() == self.settings.like.count as usize;
+        let can_begin = matches!(self.stage, Stage::Prepared | Stage::Delivered);
+        let is_whole = can_begin && self.attending().count() == self.settings.like.count as usize;
         if !is_whole || self.ending == Some(HowToEnd::Soon) {
             self.stage = Stage::CalledOff;
             return self.event(CoordinatorEvent::CalledOff);
@@ -43,9 +41,11 @@ impl Coordinator {
 
     /// Ends the run for a broken gate, which all are told.
     pub(super) fn ends_early(&mut self, early: &EndedEarly) {
-        if self.ending.is_none() {
-            self.tell_all(|_| FromCoordinator::EndsEarly(Box::new(early.clone())));
+        if self.ending.is_some() {
+            return;
         }
+        self.tell_all(|_| FromCoordinator::EndsEarly(Box::new(early.clone())));
+        self.event(CoordinatorEvent::EndsEarly(early.clone()));
         self.end(HowToEnd::Early, &format!("gate `{}` {early}", early.gate));
     }
 

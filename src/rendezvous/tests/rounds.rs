@@ -152,7 +152,9 @@ fn who_was_ended_with_the_others_hears_the_verdict_and_an_interrupt_ends_what_wa
         |o| matches!(o, MemberOutput::End(HowToEnd::Soon, why) if why.contains("shard 1 was interrupted"))
     ));
     [0, 2].iter().for_each(|id| world.tell(*id, MemberInput::Parted));
-    world.run_for(S);
+    // Whoever coordinates works through the records first.
+    world.run_for(10 * S);
+    assert!(!(0..3).any(|id| world.heard(id, |o| matches!(o, MemberOutput::Lost(_)))));
     let now = world.now;
     world.coordinator.handle(now, CoordinatorInput::Verdict(130, "shard 1 was interrupted".into()));
     world.settle();

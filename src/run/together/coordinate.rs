@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::clock;
 use crate::gate::Watch;
@@ -132,6 +132,8 @@ impl UnderWay {
 struct Desk {
     coordinator: Coordinator,
     connections: HashMap<u64, Connection>,
+    /// Tasks that send, of connections that are closed as well: what was to be sent goes out.
+    writing: JoinSet<()>,
     course: UnderWay,
     interrupted: Option<u32>,
     beats: watch::Sender<Beats>,
@@ -146,6 +148,7 @@ pub(super) async fn coordinate(listener: TcpListener, office: Office) {
     let mut desk = Desk {
         coordinator: Coordinator::new(settings, clock::now()),
         connections: HashMap::new(),
+        writing: JoinSet::new(),
         course: UnderWay::of(course),
         interrupted: None,
         beats,
@@ -190,7 +193,8 @@ impl Desk {
         let _ = stream.set_nodelay(true);
         let (mut read, mut write) = stream.into_split();
         let (out, mut queue) = mpsc::channel::<Vec<u8>>(MOST_WAITING);
-        tokio::spawn(async move {
+        while self.writing.try_join_next().is_some() {}
+        self.writing.spawn(async move {
             while let Some(bytes) = queue.recv().await {
                 let sent = tokio::time::timeout(SENT_WITHIN, write.write_all(&bytes)).await;
                 if !matches!(sent, Ok(Ok(()))) {
@@ -272,6 +276,7 @@ impl Desk {
                     self.coordinator.handle(clock::now(), CoordinatorInput::End(HowToEnd::Soon, why));
                 }
             }
+            CoordinatorEvent::EndsEarly(early) => self.course.gathered.ended_early = Some(early),
             CoordinatorEvent::Interrupted(index) => self.interrupted = self.interrupted.or(Some(index)),
             CoordinatorEvent::Came(_) | CoordinatorEvent::Absent(..) => {}
         }
@@ -285,7 +290,7 @@ impl Desk {
         let now = clock::now();
         let from = *course.held_from.get_or_insert(now);
         if let Some(early) = watch.look(now.since(from), &live) {
-            (course.watch, course.gathered.ended_early) = (None, Some(early.clone()));
+            course.watch = None;
             self.coordinator.handle(now, CoordinatorInput::EndsEarly(early));
         }
     }
@@ -300,11 +305,12 @@ impl Desk {
         }
     }
 
-    /// Waits until everything that was to be sent is sent, and the others have closed.
+    /// Waits until everything that was to be sent is sent, or nobody takes it.
     async fn flush(&mut self) {
         const WITHIN: Duration = Duration::from_secs(2);
         self.connections.clear();
-        tokio::time::sleep(WITHIN / 10).await;
+        let all = async { while self.writing.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(WITHIN, all).await;
     }
 }
 

@@ -52,8 +52,8 @@ pub(super) enum Word {
 pub struct Place {
     /// Told when no shard has a call left.
     pub all_ended: oneshot::Receiver<()>,
-    /// Latest figures of each shard. Nobody gathers them once this is dropped.
-    pub beats: watch::Receiver<Beats>,
+    /// Latest figures of each shard, gathered while somebody listens.
+    beats: watch::Sender<Beats>,
     /// The end of the run.
     pub gathered: oneshot::Receiver<Gathered>,
     orders: mpsc::UnboundedSender<Order>,
@@ -63,12 +63,17 @@ impl Place {
     /// Its ends, and the office of its desk.
     pub(super) fn new(settings: Settings, folder: PathBuf, watch: Option<Watch>) -> (Place, Office) {
         let (orders, ordered) = mpsc::unbounded_channel();
-        let (beating, beats) = watch::channel(Beats::new());
+        let beats = watch::Sender::new(Beats::new());
         let (ended, all_ended) = oneshot::channel();
         let (gather, gathered) = oneshot::channel();
         let course = Course { folder, watch, all_ended: ended, gathered: gather };
-        let office = Office { settings, course, beats: beating, orders: ordered };
+        let office = Office { settings, course, beats: beats.clone(), orders: ordered };
         (Place { all_ended, beats, gathered, orders }, office)
+    }
+
+    /// The latest figures of each shard from now on.
+    pub fn beats(&self) -> watch::Receiver<Beats> {
+        self.beats.subscribe()
     }
 
     /// Begins the next of many runs: its task, the folder of the shards' files, and what may end it early.
