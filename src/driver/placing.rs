@@ -11,6 +11,7 @@ use crate::capture;
 use crate::clock::Timeline;
 use crate::load::{Named, Names};
 use crate::measure::{Rules, Share};
+use crate::net::resolve::listed;
 use crate::rtp::probe::RunKey;
 use crate::scenario::{Phasing, Scenario, ServiceMode};
 use crate::sip::call::{CallConfig, Habits};
@@ -37,11 +38,6 @@ pub(super) async fn open_wire(config: &DriverConfig<'_>) -> Result<Wire, DriverE
         let (transport, targets) = (config.wire.transport, listed(&config.targets));
         DriverError::Start(format!("speak SIP over {transport} from {local} to {targets}"), error)
     })
-}
-
-/// Addresses in words.
-fn listed(targets: &[SocketAddr]) -> String {
-    targets.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Names of the calls to each target.
