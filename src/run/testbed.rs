@@ -171,11 +171,6 @@ impl Testbed {
         managed.or_else(|| plan.credentials.clone())
     }
 
-    /// ARI of the first Asterisk, as far as the run has an account for it.
-    pub fn ari(&self) -> Option<&Ari> {
-        self.aris.first()
-    }
-
     /// ARI of each Asterisk, as far as the run has an account for it.
     pub fn aris(&self) -> &[Ari] {
         &self.aris
