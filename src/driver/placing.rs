@@ -41,10 +41,9 @@ pub(super) async fn open_wire(config: &DriverConfig<'_>) -> Result<Wire, DriverE
 }
 
 /// Names of the calls to each target.
-pub(super) fn names(config: &DriverConfig<'_>, wire: &Wire) -> Vec<Names> {
+pub(super) fn names(config: &DriverConfig<'_>) -> Vec<Names> {
     let names = |(n, target): (usize, &SocketAddr)| {
-        let (way, login) = ((wire.local(n), *target), config.credentials.clone());
-        Names::new(config.scenario, n, way, login, config.accounts.clone())
+        Names::new(config.scenario, (n, *target), config.credentials.clone(), config.accounts.clone())
     };
     config.targets.iter().enumerate().map(names).collect()
 }
@@ -110,7 +109,7 @@ pub(super) fn call_config(
     let (target, remote) = config.target_of(call);
     let local = wire.local(target);
     // Invariant: each target has its names.
-    let Named { uri, identity, credentials, .. } = names[target].of_call(call, line);
+    let Named { uri, identity, credentials, .. } = names[target].of_call(call, line, local);
     let seed = seed(secret, call);
     CallConfig {
         target: uri,
