@@ -88,7 +88,8 @@ impl OneCall<'_> {
     }
 
     fn reached(&self) -> Option<Step> {
-        let target = &self.observed.setup.target;
+        // Of several targets the first call goes to the first.
+        let target = self.environment.targets.first().unwrap_or(&self.observed.setup.target);
         match self.first().answers.first() {
             Some(SipAnswer { status, reason, .. }) => {
                 let over = match self.environment.transport.as_str() {

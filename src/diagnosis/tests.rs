@@ -246,6 +246,11 @@ fn a_call_is_told_step_by_step_up_to_the_first_that_failed() {
     let said = "192.0.2.7:5060 answers, but cannot be read: SIP/2.0 200 OK: no Call-ID header";
     assert_eq!((told.len(), told[0].said.as_str()), (1, said));
     let mut changed = run.clone();
+    changed.environment.targets = vec!["10.0.0.1:5060".into(), "10.0.0.2:5060".into()];
+    changed.environment.observed.setup.target = "10.0.0.1:5060, 10.0.0.2:5060".into();
+    let told = steps(&summarize(changed));
+    assert_eq!(told[0].said, "10.0.0.1:5060 answers the INVITE with 401 Unauthorized");
+    let mut changed = run.clone();
     changed.environment.transport = "TLS".into();
     register(&mut changed, [1, 1, 0, 0], "");
     changed.environment.register.iter_mut().for_each(|register| register.failures.clear());

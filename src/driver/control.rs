@@ -90,7 +90,7 @@ pub async fn run(
     let timeline = Timeline::start();
     // Strangers who ask with OPTIONS get this tag, which says nothing of the run's.
     let mut agent = Agent::new(format!("{:08x}", rand::random::<u32>()));
-    let (names, local) = (placing::names(&config, &wire), wire.local(0));
+    let (names, local) = (placing::names(&config), wire.local(0));
     let mut registrations = registering::wanted(&config, &names, local, timeline.now());
     if let Some(all) = &mut registrations {
         let sip = (&mut wire, &mut agent);

@@ -11,6 +11,7 @@ use crate::capture;
 use crate::clock::Timeline;
 use crate::load::{Named, Names};
 use crate::measure::{Rules, Share};
+use crate::net::resolve::listed;
 use crate::rtp::probe::RunKey;
 use crate::scenario::{Phasing, Scenario, ServiceMode};
 use crate::sip::call::{CallConfig, Habits};
@@ -39,16 +40,10 @@ pub(super) async fn open_wire(config: &DriverConfig<'_>) -> Result<Wire, DriverE
     })
 }
 
-/// Addresses in words.
-fn listed(targets: &[SocketAddr]) -> String {
-    targets.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ")
-}
-
 /// Names of the calls to each target.
-pub(super) fn names(config: &DriverConfig<'_>, wire: &Wire) -> Vec<Names> {
+pub(super) fn names(config: &DriverConfig<'_>) -> Vec<Names> {
     let names = |(n, target): (usize, &SocketAddr)| {
-        let (way, login) = ((wire.local(n), *target), config.credentials.clone());
-        Names::new(config.scenario, n, way, login, config.accounts.clone())
+        Names::new(config.scenario, (n, *target), config.credentials.clone(), config.accounts.clone())
     };
     config.targets.iter().enumerate().map(names).collect()
 }
@@ -114,7 +109,7 @@ pub(super) fn call_config(
     let (target, remote) = config.target_of(call);
     let local = wire.local(target);
     // Invariant: each target has its names.
-    let Named { uri, identity, credentials, .. } = names[target].of_call(call, line);
+    let Named { uri, identity, credentials, .. } = names[target].of_call(call, line, local);
     let seed = seed(secret, call);
     CallConfig {
         target: uri,

@@ -1,5 +1,6 @@
 //! Names of each call and registration: who calls whom, as scenario and accounts say.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -34,8 +35,8 @@ pub struct Names {
     headers: Vec<(String, Template)>,
     /// Host of the Request-URI and To.
     host: String,
-    /// Host of From.
-    home: String,
+    /// Host of From; `None` where it is the address that the call's SIP goes from.
+    home: Option<String>,
     routes: Vec<String>,
     login: Option<Credentials>,
     accounts: Option<Arc<Accounts>>,
@@ -48,22 +49,20 @@ fn template(text: &str) -> Template {
 }
 
 impl Names {
-    /// Of a scenario's calls to target number `number`, whose SIP goes from `local` to `target`. `login` is for callers
-    /// without a password of their own.
+    /// Of a scenario's calls to target number `number`, at `target`. `login` is for callers without a password of their own.
     pub fn new(
         scenario: &Scenario,
-        number: usize,
-        (local, target): (SocketAddr, SocketAddr),
+        (number, target): (usize, SocketAddr),
         login: Option<Credentials>,
         accounts: Option<Arc<Accounts>>,
     ) -> Names {
         let (sip, transport) = (&scenario.sip, scenario.asterisk.transport);
         let usual = transport.usual_port();
         let (host, home) = match (&sip.domain, scenario.asterisk.sip.iter().nth(number)) {
-            (Some(domain), _) => (domain.clone(), without_port(domain).to_string()),
-            (None, Some(named)) if named.is_name() => (named.in_uri(usual), named.host_in_uri()),
-            (None, Some(named)) => (named.in_uri(usual), local.to_string()),
-            (None, None) => (in_uri(target, usual), local.to_string()),
+            (Some(domain), _) => (domain.clone(), Some(without_port(domain).to_string())),
+            (None, Some(named)) if named.is_name() => (named.in_uri(usual), Some(named.host_in_uri())),
+            (None, Some(named)) => (named.in_uri(usual), None),
+            (None, None) => (in_uri(target, usual), None),
         };
         Names {
             to: template(&sip.to),
@@ -79,8 +78,9 @@ impl Names {
         }
     }
 
-    /// Names of call number `call` on line number `line`.
-    pub fn of_call(&self, call: u32, line: u32) -> Named {
+    /// Names of call number `call` on line number `line`, whose SIP goes from `local`: over a connection that was opened
+    /// again, another address than before.
+    pub fn of_call(&self, call: u32, line: u32, local: SocketAddr) -> Named {
         let accounts = self.accounts.as_deref();
         let account =
             accounts.and_then(|accounts| Some((accounts, accounts.get(accounts.index_of(call, self.seed))?)));
@@ -92,7 +92,9 @@ impl Names {
         };
         let domain = account.and_then(|(_, account)| account.domain.as_deref());
         let uri = format!("sip:{}@{}", user_part(&to), domain.unwrap_or(&self.host));
-        let from = format!("sip:{}@{}", user_part(&user), domain.map_or(&*self.home, without_port));
+        let home = domain.map(without_port).or(self.home.as_deref());
+        let home = home.map_or_else(|| local.to_string().into(), Cow::Borrowed);
+        let from = format!("sip:{}@{home}", user_part(&user));
         self.named(uri.clone(), (&from, &uri), user, filling)
     }
 
@@ -175,13 +177,17 @@ mod tests {
         let path = accounts.as_ref().map(|_| "sip.accounts=users.csv");
         let set: Vec<_> = far.iter().chain(set).chain(&path).map(|set| Override::set(set)).collect();
         let scenario = Resolved::read("", "x.toml", &set).unwrap_or_else(|e| panic!("{e}")).scenario;
-        let way = ("192.0.2.9:5070".parse().unwrap(), "192.0.2.1:5060".parse().unwrap());
+        let target = "192.0.2.1:5060".parse().unwrap();
         let login = Some(Credentials { username: "7001".into(), password: "x".into() });
-        Names::new(&scenario, number, way, login, accounts)
+        Names::new(&scenario, (number, target), login, accounts)
+    }
+
+    fn local() -> SocketAddr {
+        "192.0.2.9:5070".parse().unwrap()
     }
 
     fn from_and_uri(set: &[&str]) -> (String, String) {
-        let Named { uri, identity, .. } = names(set, None).of_call(0, 0);
+        let Named { uri, identity, .. } = names(set, None).of_call(0, 0, local());
         assert_eq!(identity.to, format!("<{uri}>"));
         (identity.from, uri)
     }
@@ -210,9 +216,17 @@ mod tests {
     }
 
     #[test]
+    fn a_call_is_from_the_address_that_its_connection_has() {
+        let names = names(&[], None);
+        let from = |local: &str| names.of_call(0, 0, local.parse().unwrap()).identity.from;
+        assert_eq!(from("192.0.2.9:0"), "<sip:7001@192.0.2.9:0>");
+        assert_eq!(from("192.0.2.9:40001"), "<sip:7001@192.0.2.9:40001>");
+    }
+
+    #[test]
     fn a_call_has_the_name_of_its_own_target() {
         let set = ["asterisk.sip=['192.0.2.1:5060', 'pbx.example:5070']"];
-        let named = |number| names_to(number, &set, None).of_call(0, 0);
+        let named = |number| names_to(number, &set, None).of_call(0, 0, local());
         assert_eq!(
             [named(0), named(1)].map(|named| named.uri),
             ["sip:loadtest@192.0.2.1", "sip:loadtest@pbx.example:5070"]
@@ -223,10 +237,11 @@ mod tests {
 
     #[test]
     fn a_proxy_is_a_preloaded_route() {
-        let named = names(&["sip.proxy=edge.example:5080", "sip.domain=pbx.example"], None).of_call(0, 0);
+        let named =
+            names(&["sip.proxy=edge.example:5080", "sip.domain=pbx.example"], None).of_call(0, 0, local());
         assert_eq!(named.identity.routes, ["<sip:edge.example:5080;lr>"]);
         let tls = ["asterisk.transport=tls", "asterisk.sip=pbx.example:5061", "sip.proxy=edge.example:5061"];
-        let over_tls = names(&tls, None).of_call(0, 0);
+        let over_tls = names(&tls, None).of_call(0, 0, local());
         assert_eq!(over_tls.identity.routes, ["<sip:edge.example;transport=tls;lr>"]);
         assert_eq!(over_tls.uri, "sip:loadtest@pbx.example");
         assert_eq!(named.uri, "sip:loadtest@pbx.example");
@@ -235,7 +250,7 @@ mod tests {
     #[test]
     fn words_are_those_of_the_call() {
         let set = ["sip.to=x{line}", "sip.headers.X-Call={user}/{call}", "sip.display=Call {call}"];
-        let named = names(&set, None).of_call(7, 3);
+        let named = names(&set, None).of_call(7, 3, local());
         assert_eq!(
             (&*named.uri, &*named.identity.from),
             ("sip:x3@192.0.2.1", "\"Call 7\" <sip:7001@192.0.2.9:5070>")
@@ -249,7 +264,7 @@ mod tests {
             ada,1,,acme.example:5070,Ada,,acme\nbob,,,,,600,b c\nodd user,3,odd,,,@x,\"y\"\"z\"\n";
         let names = names(&["sip.headers.X-Tenant={tenant}", "sip.to={user}-{field0}"], Some(accounts));
         let login = |named: &Named| named.credentials.clone().map(|c| (c.username, c.password)).unwrap();
-        let [ada, bob, odd, again] = [0, 1, 2, 3].map(|call| names.of_call(call, 0));
+        let [ada, bob, odd, again] = [0, 1, 2, 3].map(|call| names.of_call(call, 0, local()));
         assert_eq!(
             (&*ada.identity.from, &*ada.uri),
             ("\"Ada\" <sip:ada@acme.example>", "sip:ada-ada@acme.example:5070")

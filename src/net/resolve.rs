@@ -32,6 +32,11 @@ pub async fn look_up(target: &str, from: Option<IpAddr>) -> Result<SocketAddr, S
     choose(&addresses.collect::<Vec<_>>(), from)
 }
 
+/// Addresses in words.
+pub fn listed(addresses: &[SocketAddr]) -> String {
+    addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ")
+}
+
 fn choose(addresses: &[SocketAddr], from: Option<IpAddr>) -> Result<SocketAddr, String> {
     let fits = |address: &&SocketAddr| address.is_ipv4() == from.is_none_or(|from| from.is_ipv4());
     let fitting = addresses.iter().find(fits).copied();

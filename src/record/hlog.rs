@@ -132,7 +132,8 @@ pub fn read(bytes: &[u8]) -> Result<Intervals, Damaged> {
         let (name, scope) =
             name.strip_suffix(OUTSIDE).map_or((name, Scope::Measured), |name| (name, Scope::Outside));
         let target = name.strip_prefix(TARGET).and_then(|number| number.parse::<u32>().ok());
-        let target = target.filter(|target| (*target as usize) < MOST_TARGETS);
+        // Of a target there are measured packets alone.
+        let target = target.filter(|n| scope == Scope::Measured && (*n as usize) < MOST_TARGETS);
         let series = match (target, name.parse::<Series>()) {
             (Some(_), _) => Series::Rtt,
             (None, Ok(series)) => series,
@@ -372,8 +373,8 @@ mod tests {
         let bare = STANDARD.encode(header(1, 1000, 60_000_000_000, &[2]));
         assert!(said(&format!("Tag=rtt,0.0,1.0,2.0,{bare}\n")).contains("another format"));
         assert!(read(b"").unwrap().iter().next().is_none());
-        // More targets than there can be, and no number.
-        for number in ["64", "-1", "4294967296", "x", ""] {
+        // More targets than there can be, no number, and packets outside the measured window.
+        for number in ["64", "-1", "4294967296", "x", "", "1_outside", "1_outside_above"] {
             let line = format!("Tag=rtt_target_{number},0.0,1.0,2.0,AAAA\n");
             assert_eq!(read(line.as_bytes()).unwrap(), Intervals::default(), "{number}");
         }

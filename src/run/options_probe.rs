@@ -148,9 +148,8 @@ async fn ask(plan: &RunPlan, number: usize, target: SocketAddr) -> io::Result<Pr
     let scenario = plan.scenario();
     let mut asker = Asker::open(scenario, number, target).await?;
     let (local, transport) = (asker.local()?, scenario.asterisk.transport);
-    let names =
-        Names::new(scenario, number, (local, target), plan.credentials.clone(), plan.accounts.clone());
-    let Named { uri, identity, credentials, .. } = names.of_call(number as u32, 0);
+    let names = Names::new(scenario, (number, target), plan.credentials.clone(), plan.accounts.clone());
+    let Named { uri, identity, credentials, .. } = names.of_call(number as u32, 0, local);
     let callee = uri.split_once('@').map_or(&*uri, |(user, _)| user).trim_start_matches("sip:").to_string();
     let mut options = Options::new((local, target), transport, (uri, identity), rand::random());
     let mut answer = match asker.exchange(&options).await? {

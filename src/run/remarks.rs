@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
-use super::targets::listed;
 use super::wire::unchecked;
 use crate::driver::{Captured, Recorded, TalkTotals};
+use crate::net::resolve::listed;
 use crate::record::{Breakage, CallRecord, Ending, RegisterRecord, ServiceLinks, Suppression};
 use crate::scenario::Scenario;
 use crate::shard::Shard;

@@ -30,11 +30,6 @@ pub async fn resolve_all(scenario: &Scenario) -> Result<Vec<SocketAddr>, RunErro
     }
 }
 
-/// Addresses in words.
-pub fn listed(targets: &[SocketAddr]) -> String {
-    targets.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ")
-}
-
 /// Versions of the Asterisks, each once, as they say over ARI; empty where none says.
 pub async fn versions(aris: &[Ari]) -> String {
     let mut versions = Vec::new();

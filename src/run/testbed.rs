@@ -16,13 +16,14 @@ use super::logs;
 use super::managed::start_asterisk;
 use super::neighbours::{self, Neighbour};
 use super::plan::RunPlan;
-use super::targets::{listed, resolve_all, versions};
+use super::targets::{resolve_all, versions};
 use super::wire::wire;
 use crate::asterisk::{Account, Ari, LogCounts, Managed};
 use crate::child::{ChildOutput, Keeper, LogDigest, LogReader};
 use crate::clock::Timeline;
 use crate::driver::{Stop, Watched, WireConfig};
 use crate::files;
+use crate::net::resolve::listed;
 use crate::record::{Breakage, Environment, LogLine, Observed, ServiceRecord, Setup, TestedProcess};
 use crate::scenario::fault::Target;
 use crate::scenario::{AsteriskMode, Scenario, ServiceMode};
@@ -168,11 +169,6 @@ impl Testbed {
             Credentials { username: user.clone(), password: password.expose().into() }
         });
         managed.or_else(|| plan.credentials.clone())
-    }
-
-    /// ARI of the first Asterisk, as far as the run has an account for it.
-    pub fn ari(&self) -> Option<&Ari> {
-        self.aris.first()
     }
 
     /// ARI of each Asterisk, as far as the run has an account for it.

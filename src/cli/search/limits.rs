@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::asterisk::Ari;
 use crate::cli::Failure;
 use crate::driver::Stop;
 use crate::rendezvous::Room;
@@ -181,21 +182,28 @@ fn drives_smallest(scenario: &Scenario, driver: &DriverLimit) -> Result<(), Fail
     )))
 }
 
-/// Warns of calls of others at an Asterisk that the search has not started.
+/// Warns of calls of others at each Asterisk that the search has not started.
 pub async fn said_of_others(plan: &RunPlan, testbed: &Testbed, said: &dyn Fn(&str)) {
-    let Some(ari) = testbed.ari().filter(|_| plan.scenario().asterisk.mode == AsteriskMode::External) else {
-        return;
-    };
-    match ari.channels().await {
-        Ok(channels) if channels.is_empty() => {}
-        Ok(channels) => said(&format!(
-            "warning: Asterisk has {} before the first trial, which are not the search's: it finds what is left beside \
-             them, and as they come and go its trials are not alike; search while nobody else calls",
-            counted(channels.len() as u64, "channel")
-        )),
-        Err(error) => said(&format!(
-            "warning: Asterisk does not say whether others call it ({error}): the search finds what is left beside them"
-        )),
+    if plan.scenario().asterisk.mode == AsteriskMode::External {
+        others_at(testbed.aris(), said).await;
+    }
+}
+
+async fn others_at(aris: &[Ari], said: &dyn Fn(&str)) {
+    for ari in aris {
+        let at = if aris.len() > 1 { format!(" at {}", ari.url) } else { String::new() };
+        match ari.channels().await {
+            Ok(channels) if channels.is_empty() => {}
+            Ok(channels) => said(&format!(
+                "warning: Asterisk{at} has {} before the first trial, which are not the search's: it finds what is left \
+                 beside them, and as they come and go its trials are not alike; search while nobody else calls",
+                counted(channels.len() as u64, "channel")
+            )),
+            Err(error) => said(&format!(
+                "warning: Asterisk{at} does not say whether others call it ({error}): the search finds what is left \
+                 beside them"
+            )),
+        }
     }
 }
 
@@ -228,7 +236,10 @@ impl Limits {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use super::*;
+    use crate::asterisk::Account;
 
     #[test]
     fn all_drivers_carry_as_many_times_what_the_least_of_them_does() {
@@ -244,5 +255,19 @@ mod tests {
         assert!(found.driver.broke.is_some_and(|why| why.contains("shard 2") && why.contains("late")));
         let many = vec![room(u32::MAX, u32::MAX, None); 3];
         assert_eq!(of_all(&many).cap.calls, u32::MAX, "no sum overflows");
+    }
+
+    #[tokio::test]
+    async fn each_of_several_asterisks_is_asked_for_calls_of_others() {
+        // Nothing listens there.
+        let urls = ["http://127.0.0.1:1", "http://127.0.0.1:2"];
+        let ari = |url: &str| Ari::new(url.into(), Account::random("x")).unwrap();
+        let said = RefCell::new(Vec::new());
+        others_at(&urls.map(ari), &|line| said.borrow_mut().push(line.to_string())).await;
+        let said = said.into_inner();
+        assert_eq!(said.len(), urls.len(), "{said:?}");
+        for (line, url) in said.iter().zip(urls) {
+            assert!(line.contains(&format!("Asterisk at {url} does not say")), "{line}");
+        }
     }
 }
