@@ -13,6 +13,7 @@ status=0
 cargo test --locked --tests --no-run
 nice -n 19 cargo test --locked --lib --bins --no-fail-fast "$@" >"$beside" 2>&1 &
 library=$!
+trap 'kill "$library" 2>/dev/null || true; rm -f -- "$log" "$beside"' EXIT
 cargo test --locked --test '*' --no-fail-fast "$@" 2>&1 | tee -- "$log" || status=$?
 wait "$library" || status=$?
 cat -- "$beside"
