@@ -19,7 +19,7 @@ use crate::gate::{Watch, doubt};
 use crate::run::environment::beforehand;
 use crate::run::folder::SHARDS;
 use crate::run::options_probe::ask_before;
-use crate::run::preflight::survey;
+use crate::run::preflight::survey_share;
 use crate::run::together::{Gathered, Link, Place, Refusal, RunShard, StartAt, hello, share_of};
 use crate::run::{Finished, Folder, Observer, Part, RunError, RunPlan, execute_part};
 use crate::shard::Shard;
@@ -66,7 +66,7 @@ pub async fn run(
     if shards.start_at.is_some_and(|at| at.0 <= clock::now()) {
         return Err(Failure::usage("--start-at is over: give all drivers an instant that they can keep"));
     }
-    let mut warnings = survey(&share_of(plan.scenario(), shard))?.clear()?;
+    let mut warnings = survey_share(&share_of(plan.scenario(), shard), plan.scenario())?.clear()?;
     let mut interrupt = interrupt::listen()?;
     if let Some(at) = shards.start_at
         && !slept_until(before(at, &plan, shard), options.quiet, &mut interrupt).await
@@ -285,7 +285,7 @@ impl ShardRun<'_> {
         };
         let told = match &judged {
             Ok((exit, text)) => (*exit as u8, text.clone()),
-            Err(failure) => (Exit::Broke as u8, failure.to_string()),
+            Err(failure) => (failure.exit() as u8, failure.to_string()),
         };
         place.judge(told.0, told.1);
         judged.map(|(exit, _)| exit)
@@ -300,7 +300,7 @@ impl ShardRun<'_> {
         let doubts: Vec<_> = finished.verdict.doubt.sentences().collect();
         let broken = finished.verdict.gates.iter().filter(|gate| gate.outcome != crate::gate::Outcome::Pass);
         let gates = broken.map(|gate| format!("{}: {} ({})", gate.expression, gate.outcome, gate.actual));
-        let head = format!("{} of all {} shards", finished.verdict.outcome, self.shard.count);
+        let head = format!("all {} shards: {}", self.shard.count, finished.verdict.outcome);
         Ok((exit, std::iter::once(head).chain(gates).chain(doubts).collect::<Vec<_>>().join("\n")))
     }
 

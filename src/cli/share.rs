@@ -41,8 +41,13 @@ pub fn merged(plan: &RunPlan, gathered: &Gathered, folder: &Folder) -> Result<Fi
         let is_there = gathered.roll.get(index as usize).is_some_and(|shard| shard.absence.is_none());
         is_there.then(|| folder.path().join(SHARDS).join(index.to_string()))
     };
-    let folders: Vec<_> = (0..count).filter_map(delivered).collect();
-    let shares = Shares::read(folders.iter().map(|path| path.as_path()), &plan.scenario().limits)?;
+    let mut shares = Shares::default();
+    for folder in (0..count).filter_map(delivered) {
+        // One that cannot be read is missing from the run, which is inconclusive by that; the others are not lost with it.
+        if let Err(error) = shares.add(&folder, &plan.scenario().limits) {
+            say::err(format_args!("warning: {error}"));
+        }
+    }
     let run = shares.merge(&plan.resolved, count, Some(gathered));
     Ok(conclude(plan, run, Vec::new())?)
 }

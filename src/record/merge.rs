@@ -126,8 +126,8 @@ fn environment(shares: &[Share]) -> Environment {
         broken_by: broken.and_then(|share| share.run.environment.broken_by.clone()),
         window_from_s: all().filter_map(|of| of.window_from_s).reduce(f64::min),
         window_to_s: all().filter_map(|of| of.window_to_s).reduce(f64::max),
-        calls: all().map(|of| of.calls).sum(),
-        calls_at_start: all().map(|of| of.calls_at_start).sum(),
+        calls: all().map(|of| of.calls).fold(0, u32::saturating_add),
+        calls_at_start: all().map(|of| of.calls_at_start).fold(0, u32::saturating_add),
         suppressed_attempts: sum(|of| of.suppressed_attempts),
         stages: stages(shares),
         host: words(|of| &of.host),
@@ -135,8 +135,8 @@ fn environment(shares: &[Share]) -> Environment {
         kernel: words(|of| &of.kernel),
         scheduling: words(|of| &of.scheduling),
         unseen: words(|of| &of.unseen),
-        cpus: machines.iter().map(|of| of.cpus).sum(),
-        machine_cpus: machines.iter().map(|of| of.machine_cpus).sum(),
+        cpus: machines.iter().map(|of| of.cpus).fold(0, u32::saturating_add),
+        machine_cpus: machines.iter().map(|of| of.machine_cpus).fold(0, u32::saturating_add),
         memory_mib: machines.iter().map(|of| of.memory_mib).sum(),
         clock_step_ns: all()
             .map(|of| of.clock_step_ns)
@@ -198,8 +198,8 @@ fn stages(shares: &[Share]) -> Vec<StageRecord> {
                 merged.push(stage.clone());
                 continue;
             };
-            sum.calls = sum.calls.zip(stage.calls).map(|(a, b)| a + b);
-            sum.calls_at_start += stage.calls_at_start;
+            sum.calls = sum.calls.zip(stage.calls).map(|(a, b)| a.saturating_add(b));
+            sum.calls_at_start = sum.calls_at_start.saturating_add(stage.calls_at_start);
             sum.suppressed += stage.suppressed;
             (sum.from_s, sum.to_s) = (sum.from_s.or(stage.from_s), sum.to_s.or(stage.to_s));
             if let Some((sum, offered)) = sum.offered.as_mut().zip(stage.offered) {

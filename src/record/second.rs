@@ -135,11 +135,12 @@ impl SecondRecord {
 impl AddAssign<&SecondRecord> for SecondRecord {
     fn add_assign(&mut self, other: &SecondRecord) {
         self.phase = self.phase.max(other.phase);
-        self.calls_up += other.calls_up;
-        self.attempts += other.attempts;
-        self.answered += other.answered;
-        self.failed += other.failed;
-        self.ended += other.ended;
+        // Files of others may hold anything.
+        self.calls_up = self.calls_up.saturating_add(other.calls_up);
+        self.attempts = self.attempts.saturating_add(other.attempts);
+        self.answered = self.answered.saturating_add(other.answered);
+        self.failed = self.failed.saturating_add(other.failed);
+        self.ended = self.ended.saturating_add(other.ended);
         self.sent += other.sent;
         self.received += other.received;
         self.clipped += other.clipped;

@@ -1,6 +1,7 @@
 //! A shard's end of the rendezvous.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use super::message::{Beat, Bytes, CHUNK, FromCoordinator, FromShard, Hello, HowToEnd, Totals, cut, tidy};
 use super::seal::{Channel, GREETING, Nonce, RunSecret};
@@ -8,6 +9,9 @@ use super::task::{Room, Task};
 use super::{HELLO_WITHIN, LOST_AFTER, VERDICT_WITHIN};
 use crate::record::EndedEarly;
 use crate::stamp::Stamp;
+
+/// Distance of a start, or of a ramp's end, that can be meant: it is told about a second before.
+const NEAR: Duration = Duration::from_secs(60);
 
 /// Inputs of [`Member`].
 #[derive(Debug)]
@@ -135,6 +139,12 @@ impl Member {
         }
     }
 
+    /// Notes that this driver itself has stood still until `now`: the coordinator was not silent meanwhile.
+    pub fn awoke(&mut self, now: Stamp) {
+        self.heard_at = self.heard_at.max(now);
+        self.opened_at = self.opened_at.max(now);
+    }
+
     /// True if what was reached is no rendezvous, nor will become one.
     pub fn is_elsewhere(&self) -> bool {
         self.is_elsewhere
@@ -190,8 +200,19 @@ impl Member {
         self.channel = Some(channel);
     }
 
-    fn hear(&mut self, now: Stamp, message: FromCoordinator) {
+    pub(super) fn hear(&mut self, now: Stamp, message: FromCoordinator) {
+        let is_early = !matches!(
+            message,
+            FromCoordinator::Welcome { .. } | FromCoordinator::Ping { .. } | FromCoordinator::Refused { .. }
+        );
+        if is_early && !self.is_welcome {
+            return self.lost("it spoke before it had let this driver in");
+        }
+        let is_near = |at_ns: u64| now.as_ns().abs_diff(at_ns) <= NEAR.as_nanos() as u64;
         let output = match message {
+            FromCoordinator::Start { at_ns } | FromCoordinator::RampOver { at_ns, .. } if !is_near(at_ns) => {
+                return self.lost("it named an instant that is far from now");
+            }
             FromCoordinator::Welcome { run_id } => {
                 self.is_welcome = true;
                 MemberOutput::Welcome(run_id)

@@ -55,6 +55,14 @@ impl Survey {
 /// # Errors
 /// When that limit cannot be raised.
 pub fn survey(s: &Scenario) -> Result<Survey, RunError> {
+    survey_share(s, s)
+}
+
+/// The same of one driver's share `s` of a run, whose gates are judged over the `whole`.
+///
+/// # Errors
+/// As [`survey`].
+pub fn survey_share(s: &Scenario, whole: &Scenario) -> Result<Survey, RunError> {
     let mut found = Survey::default();
     ports(s, &mut found);
     let limit = raise_descriptors()?;
@@ -79,7 +87,7 @@ pub fn survey(s: &Scenario) -> Result<Survey, RunError> {
     }
     found.warnings.extend(ephemeral_ports(s));
     found.warnings.extend(Capabilities::here().missing());
-    found.warnings.extend(foreseen::warnings(s));
+    found.warnings.extend(foreseen::warnings(whole));
     found.warnings.extend(unreturned(s));
     Ok(found)
 }

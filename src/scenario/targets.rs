@@ -25,6 +25,15 @@ pub(super) fn problems(s: &Scenario, found: &mut Problems) {
         );
         reach(s.sip.local, target, &key, found);
     }
+    let mut seen = BTreeSet::new();
+    for (n, ari) in s.asterisk.ari.iter().enumerate() {
+        found.refuse_if(
+            !seen.insert(ari.to_string()),
+            &format!("asterisk.ari.{n}"),
+            format!("{ari} is named twice"),
+            "name the ARI of each Asterisk once, in the order of asterisk.sip: what calls leave is asked of each",
+        );
+    }
     let (aris, count) = (s.asterisk.ari.len(), sip.len());
     found.refuse_if(
         !sip.is_empty() && aris > 0 && aris != count,

@@ -243,6 +243,11 @@ impl Coordinator {
         self.advance(now);
     }
 
+    /// Notes that the coordinator itself has stood still until `now`: whoever was not heard meanwhile was not silent.
+    pub fn awoke(&mut self, now: Stamp) {
+        self.present.values_mut().for_each(|shard| shard.heard_at = now);
+    }
+
     /// The next output, until there is none.
     pub fn poll(&mut self) -> Option<CoordinatorOutput> {
         self.outputs.pop_front()
@@ -284,6 +289,11 @@ impl Coordinator {
                 self.event(CoordinatorEvent::Interrupted(index));
                 self.end(HowToEnd::Soon, &format!("shard {index} was interrupted"));
                 self.call_off();
+            }
+            // It was under way when everything was called off.
+            FromShard::Ended { .. } if self.stage == Stage::CalledOff => {}
+            FromShard::Ended { .. } if !matches!(self.stage, Stage::Running) => {
+                self.send_away(id, index, "it ended what has not begun");
             }
             FromShard::Ended { started_ns } => {
                 (shard.has_ended, shard.started_ns) = (true, Some(started_ns));

@@ -22,6 +22,10 @@ use crate::stamp::Stamp;
 
 /// Messages that may wait for a connection: one that does not read is given up.
 const MOST_WAITING: usize = 256;
+/// A thread that has not looked at the clock for so long stood still itself: nobody else was silent.
+pub(super) const STALLED: Duration = Duration::from_secs(2);
+/// Time by which the clock may be late while something comes all the time.
+const LAG: Duration = Duration::from_millis(200);
 /// Bytes read at a time.
 const PIECE: usize = 64 << 10;
 /// Most bytes of one shard's files.
@@ -123,6 +127,9 @@ impl UnderWay {
         if *taken > MOST_OF_SHARD {
             return Err(io::Error::other("its files are larger than any run's"));
         }
+        if self.folder.as_os_str().is_empty() {
+            return Err(io::Error::other("nobody has asked for one"));
+        }
         let folder = self.folder.join(index.to_string());
         fs::create_dir_all(&folder)?;
         OpenOptions::new().create(true).append(true).open(folder.join(name))?.write_all(bytes)
@@ -138,6 +145,10 @@ struct Desk {
     interrupted: Option<u32>,
     beats: watch::Sender<Beats>,
     next_beats: Stamp,
+    /// Time of the last look at the clock.
+    looked_at: Stamp,
+    /// The clock is due then at the latest, whatever comes.
+    next_tick: Stamp,
     heard: mpsc::Sender<(u64, Option<Vec<u8>>)>,
 }
 
@@ -153,10 +164,13 @@ pub(super) async fn coordinate(listener: TcpListener, office: Office) {
         interrupted: None,
         beats,
         next_beats: clock::now(),
+        looked_at: clock::now(),
+        next_tick: clock::now() + BEAT_EVERY,
         heard,
     };
     let (mut next_id, mut is_judged) = (0u64, false);
     while !is_judged {
+        desk.look_at_clock();
         let wake = desk.coordinator.poll_timeout().unwrap_or_else(clock::now);
         // What has come is taken before anybody is given up for silent.
         tokio::select! {
@@ -176,9 +190,7 @@ pub(super) async fn coordinate(listener: TcpListener, office: Office) {
                 next_id += 1;
             }
             () = tokio::time::sleep_until(clock::tokio_deadline(wake)) => {
-                desk.coordinator.handle_timeout(clock::now());
-                desk.look_at_gates();
-                desk.tell_beats();
+                desk.tick();
             }
             order = orders.recv(), if desk.course.is_complete => is_judged = desk.obey(order),
         }
@@ -217,6 +229,31 @@ impl Desk {
         });
         self.connections.insert(id, Connection { out, reading });
         self.coordinator.handle(clock::now(), CoordinatorInput::Opened(id, rand::random()));
+    }
+
+    /// Does what is due, also where what comes leaves no time to sleep: one connection that is never silent must not keep the
+    /// others waiting for a sign of life.
+    fn look_at_clock(&mut self) {
+        let now = clock::now();
+        if now.since(self.looked_at) > STALLED {
+            self.coordinator.awoke(now);
+        }
+        self.looked_at = now;
+        if now >= self.next_tick + LAG {
+            self.tick();
+        }
+    }
+
+    /// Does what is due by the clock.
+    fn tick(&mut self) {
+        let now = clock::now();
+        if now.since(self.looked_at) > STALLED {
+            self.coordinator.awoke(now);
+        }
+        (self.looked_at, self.next_tick) = (now, now + BEAT_EVERY);
+        self.coordinator.handle_timeout(now);
+        self.look_at_gates();
+        self.tell_beats();
     }
 
     /// Carries out a wish; true if that was the last.
@@ -269,7 +306,11 @@ impl Desk {
             CoordinatorEvent::AllEnded => {
                 let _ = course.all_ended.take().map(|told| told.send(()));
             }
-            CoordinatorEvent::CalledOff | CoordinatorEvent::AllDelivered => course.is_complete = true,
+            CoordinatorEvent::CalledOff | CoordinatorEvent::AllDelivered => {
+                // Whoever waits for the end of all calls: there are none.
+                let _ = course.all_ended.take().map(|told| told.send(()));
+                course.is_complete = true;
+            }
             CoordinatorEvent::File(index, name, bytes) => {
                 if let Err(error) = course.keep(index, name, &bytes) {
                     let why = format!("a file of shard {index} cannot be kept: {error}");

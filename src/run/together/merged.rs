@@ -6,7 +6,7 @@ use super::coordinate::Gathered;
 use crate::gate::{Limits, doubt};
 use crate::metrics::summarize;
 use crate::record::merge::{Share, merge};
-use crate::record::{Environment, Run, Series, ShardRecord, ShareRecord};
+use crate::record::{Run, Series, ShardRecord, ShareRecord};
 use crate::run::environment::beforehand;
 use crate::run::{RunError, stored};
 use crate::scenario::Resolved;
@@ -17,7 +17,10 @@ use crate::stamp::Stamp;
 const MOST_LATE_MS: f64 = 100.0;
 
 /// Shares that were read back, each with its row in the report.
+#[derive(Default)]
 pub struct Shares {
+    /// What the first one says of the run, and its version of this program.
+    first: Option<(ShareRecord, String)>,
     shares: Vec<Share>,
     rows: Vec<ShardRecord>,
     count: u32,
@@ -32,34 +35,44 @@ impl Shares {
         folders: impl IntoIterator<Item = &'a Path>,
         limits: &Limits,
     ) -> Result<Shares, RunError> {
-        let mut first: Option<(ShareRecord, Environment)> = None;
-        let mut found = Shares { shares: Vec::new(), rows: Vec::new(), count: 0 };
-        for folder in folders {
-            let refused =
-                |why: &str| Err(RunError::Unusable(format!("{} cannot be merged: {why}", folder.display())));
-            let run = stored::read(folder, &stored::files(folder)?)?;
-            let Some(share) = run.environment.share.clone() else {
-                return refused("it is no share of a run of several drivers, but a whole one");
-            };
-            let (known, environment) = first.get_or_insert_with(|| (share.clone(), run.environment.clone()));
-            let other = &run.environment;
+        let mut found = Shares::default();
+        folders.into_iter().try_for_each(|folder| found.add(folder, limits))?;
+        Ok(found)
+    }
+
+    /// Adds the share in this folder.
+    ///
+    /// # Errors
+    /// It cannot be read, is no share, or one of another run than those that are there.
+    pub fn add(&mut self, folder: &Path, limits: &Limits) -> Result<(), RunError> {
+        let refused =
+            |why: &str| Err(RunError::Unusable(format!("{} cannot be merged: {why}", folder.display())));
+        let run = stored::read(folder, &stored::files(folder)?)?;
+        let Some(share) = run.environment.share.clone() else {
+            return refused("it is no share of a run of several drivers, but a whole one");
+        };
+        if Shard::new(share.index, share.count).is_none() {
+            return refused("its number is none of a run's shards");
+        }
+        if let Some((known, version)) = &self.first {
             if share.run_id != known.run_id || share.count != known.count {
                 return refused("it is of another run than the first");
             }
-            if share.scenario != known.scenario || other.version != environment.version {
+            if share.scenario != known.scenario || run.environment.version != *version {
                 return refused("its scenario or its version of loadtest is another than the first's");
             }
-            if Shard::new(share.index, share.count).is_none() {
-                return refused("its number is none of a run's shards");
-            }
-            if found.shares.iter().any(|known| known.index == share.index) {
-                return refused(&format!("shard {} is there already", share.index));
-            }
-            found.count = share.count;
-            found.rows.push(row(&share, &run, limits));
-            found.shares.push(Share { index: share.index, run });
         }
-        Ok(found)
+        if self.shares.iter().any(|known| known.index == share.index) {
+            return refused(&format!("shard {} is there already", share.index));
+        }
+        if run.calls.iter().any(|call| call.call % share.count != share.index) {
+            return refused("it has calls that are dealt to another shard");
+        }
+        self.first.get_or_insert_with(|| (share.clone(), run.environment.version.clone()));
+        self.count = share.count;
+        self.rows.push(row(&share, &run, limits));
+        self.shares.push(Share { index: share.index, run });
+        Ok(())
     }
 
     /// Number of shards that the run has.

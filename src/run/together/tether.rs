@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::claim::{Claimed, claim};
-use super::coordinate::coordinate;
+use super::coordinate::{STALLED, coordinate};
 use super::link::{Place, Rendezvous, Word};
 use crate::clock;
 use crate::driver::Stop;
@@ -244,7 +244,7 @@ async fn attend(stream: TcpStream, mut member: Member, ends: &mut Ends) -> Fate 
     const TAKES_NOTHING: &str = "it takes nothing any more";
     let (mut read, mut write) = stream.into_split();
     let mut piece = vec![0; PIECE];
-    let mut next_beat = clock::now() + BEAT_EVERY;
+    let (mut looked_at, mut next_beat) = (clock::now(), clock::now() + BEAT_EVERY);
     let mut out = Outbox { waiting: VecDeque::new(), sent: 0, moved_at: clock::now() };
     let mut outgoing: Option<Outgoing> = None;
     loop {
@@ -262,6 +262,11 @@ async fn attend(stream: TcpStream, mut member: Member, ends: &mut Ends) -> Fate 
                 _ => {}
             }
         }
+        let now = clock::now();
+        if now.since(looked_at) > STALLED {
+            member.awoke(now);
+        }
+        looked_at = now;
         let wakes = [member.poll_timeout(), out.gives_up(), Some(next_beat)];
         let wake = wakes.into_iter().flatten().min().unwrap_or(next_beat);
         // What has come is taken before the coordinator is given up for silent.
@@ -288,6 +293,9 @@ async fn attend(stream: TcpStream, mut member: Member, ends: &mut Ends) -> Fate 
                 let now = clock::now();
                 if out.gives_up().is_some_and(|at| at <= now) {
                     return Fate::Lost(TAKES_NOTHING.into(), true);
+                }
+                if now.since(looked_at) > STALLED {
+                    member.awoke(now);
                 }
                 member.handle_timeout(now);
                 if next_beat <= now {
