@@ -1,23 +1,14 @@
 #!/usr/bin/env bash
-# Runs every test of every program, also after one has failed, and ends with those that failed. The library's tests, which
-# compute, run in the time that those with calls leave: these wait for most of theirs.
+# Runs every test of every program, also after one has failed, and ends with those that failed.
 #
 #     tests/all.sh [ARGUMENT-OF-CARGO-TEST...]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 log=$(mktemp)
-beside=$(mktemp)
-trap 'rm -f -- "$log" "$beside"' EXIT
+trap 'rm -f -- "$log"' EXIT
 status=0
-cargo test --locked --tests --no-run
-nice -n 19 cargo test --locked --lib --bins --no-fail-fast "$@" >"$beside" 2>&1 &
-library=$!
-trap 'kill "$library" 2>/dev/null || true; rm -f -- "$log" "$beside"' EXIT
-cargo test --locked --test '*' --no-fail-fast "$@" 2>&1 | tee -- "$log" || status=$?
-wait "$library" || status=$?
-cat -- "$beside"
-cat -- "$beside" >>"$log"
+cargo test --locked --tests --no-fail-fast "$@" 2>&1 | tee -- "$log" || status=$?
 
 # The lines of libtest and cargo that say which program runs, which test failed, and how each program ended.
 awk '

@@ -287,6 +287,8 @@ fn remarks(shares: &[Share]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use proptest::prelude::*;
     use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 
@@ -389,7 +391,8 @@ mod tests {
         shares.iter_mut().zip(rows).for_each(|(share, row)| share.run.seconds.push(row));
     }
 
-    fn runs() -> Vec<Run> {
+    /// Made once: that takes longer than all that is done with them.
+    static RUNS: LazyLock<Vec<Run>> = LazyLock::new(|| {
         vec![
             fixture::typical(),
             fixture::staged(),
@@ -398,14 +401,14 @@ mod tests {
             fixture::one_second(),
             fixture::of_targets(),
         ]
-    }
+    });
 
     proptest! {
         #![proptest_config(ProptestConfig { cases: 12, ..Default::default() })]
 
         #[test]
         fn the_records_of_shards_add_up_to_those_of_one_driver(count in 2u32..7, which in 0usize..6, seed in any::<u64>()) {
-            let whole = runs().swap_remove(which);
+            let whole = RUNS[which].clone();
             let merged = merge(split(&whole, count, seed));
             prop_assert!(merged.intervals == whole.intervals, "the interval log");
             prop_assert!(merged.calls == whole.calls && merged.call_seconds == whole.call_seconds, "calls");
