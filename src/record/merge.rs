@@ -404,7 +404,7 @@ mod tests {
     });
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 12, ..Default::default() })]
+        #![proptest_config(ProptestConfig { cases: 5, ..Default::default() })]
 
         #[test]
         fn the_records_of_shards_add_up_to_those_of_one_driver(count in 2u32..7, which in 0usize..6, seed in any::<u64>()) {
