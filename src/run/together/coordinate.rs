@@ -170,7 +170,7 @@ pub(super) async fn coordinate(listener: TcpListener, office: Office) {
     };
     let (mut next_id, mut is_judged) = (0u64, false);
     while !is_judged {
-        desk.look_at_clock();
+        desk.keep_up();
         let wake = desk.coordinator.poll_timeout().unwrap_or_else(clock::now);
         // What has come is taken before anybody is given up for silent.
         tokio::select! {
@@ -233,27 +233,29 @@ impl Desk {
 
     /// Does what is due, also where what comes leaves no time to sleep: one connection that is never silent must not keep the
     /// others waiting for a sign of life.
-    fn look_at_clock(&mut self) {
-        let now = clock::now();
-        if now.since(self.looked_at) > STALLED {
-            self.coordinator.awoke(now);
-        }
-        self.looked_at = now;
-        if now >= self.next_tick + LAG {
+    fn keep_up(&mut self) {
+        if self.look_at_clock() >= self.next_tick + LAG {
             self.tick();
         }
     }
 
     /// Does what is due by the clock.
     fn tick(&mut self) {
+        let now = self.look_at_clock();
+        self.next_tick = now + BEAT_EVERY;
+        self.coordinator.handle_timeout(now);
+        self.look_at_gates();
+        self.tell_beats();
+    }
+
+    /// The time; if this thread has stood still since the last look, nobody was silent meanwhile.
+    fn look_at_clock(&mut self) -> Stamp {
         let now = clock::now();
         if now.since(self.looked_at) > STALLED {
             self.coordinator.awoke(now);
         }
-        (self.looked_at, self.next_tick) = (now, now + BEAT_EVERY);
-        self.coordinator.handle_timeout(now);
-        self.look_at_gates();
-        self.tell_beats();
+        self.looked_at = now;
+        now
     }
 
     /// Carries out a wish; true if that was the last.
