@@ -12,7 +12,7 @@ use super::run::bring_up;
 use super::share::{Totalled, called_off, merged, send, tell, write};
 use super::{Exit, Failure, say};
 use crate::clock;
-use crate::driver::{DriverError, Stop};
+use crate::driver::Stop;
 use crate::gate::Watch;
 use crate::rendezvous::{Purpose, Room, Task};
 use crate::run::environment::beforehand;
@@ -218,7 +218,7 @@ impl Fleet {
                 written.err()
             }
             Err(error) => {
-                let is_called_off = is_called_off(&error);
+                let is_called_off = error.is_called_off();
                 match is_called_off {
                     true => self.link.parted(),
                     false => self.link.failed(error.to_string()),
@@ -380,7 +380,7 @@ impl Player<'_> {
                 // A failure is told by the caller: what was not sent was not delivered.
                 handed.inspect(|()| self.fleet.link.delivered())
             }
-            Err(Some(error)) if !is_called_off(&error) => Err(error.into()),
+            Err(Some(error)) if !error.is_called_off() => Err(error.into()),
             Err(_) => {
                 self.fleet.link.parted();
                 Ok(())
@@ -410,10 +410,6 @@ async fn anew(
     let share = fleet.share(plan, &mut testbed, display).await;
     let broken = testbed.down().await;
     share.and_then(|share| share.broken_since(plan, broken)).map_err(Some)
-}
-
-fn is_called_off(error: &RunError) -> bool {
-    matches!(error, RunError::Driver(DriverError::CalledOff))
 }
 
 /// Waits for a wish that is more urgent than `seen`.

@@ -14,14 +14,14 @@ use super::run::{announce, bring_up};
 use super::share::{Totalled, called_off, merged, send, tell, write};
 use super::{Exit, Failure, interrupt, say};
 use crate::clock;
-use crate::driver::{DriverError, Stop};
+use crate::driver::Stop;
 use crate::gate::{Watch, doubt};
 use crate::run::environment::beforehand;
 use crate::run::folder::SHARDS;
 use crate::run::options_probe::ask_before;
 use crate::run::preflight::survey_share;
 use crate::run::together::{Gathered, Link, Place, Refusal, RunShard, StartAt, hello, share_of};
-use crate::run::{Finished, Folder, Observer, Part, RunError, RunPlan, execute_part};
+use crate::run::{Finished, Folder, Observer, Part, RunPlan, execute_part};
 use crate::shard::Shard;
 use crate::stamp::Stamp;
 use crate::values::Span;
@@ -237,7 +237,7 @@ impl ShardRun<'_> {
         let broken = testbed.down().await;
         let finished = finished.and_then(|finished| finished.broken_since(self.plan, broken));
         finished.map_err(|error| {
-            let is_called_off = matches!(error, RunError::Driver(DriverError::CalledOff));
+            let is_called_off = error.is_called_off();
             Broken(Failure::from(error), is_called_off)
         })
     }

@@ -4,9 +4,9 @@ use super::{Finding, Seen};
 use crate::metrics::{OF_RTT, TargetFigures};
 use crate::values::{Unit, Value, counted, show};
 
-/// Least number of failed attempts that say anything of a target.
+/// Least number of attempts that failed or were dropped that say anything of a target.
 const FEW: u64 = 3;
-/// Share of its attempts by which a target has to fail more often than all others together.
+/// Share of its attempts by which a target has to fail or drop more often than all others together.
 const CLEARLY_MORE: f64 = 0.1;
 /// Factor and milliseconds by which a target's round trips have to be longer than those of the slowest other.
 const CLEARLY_LONGER: (f64, f64) = (1.5, 5.0);
@@ -14,7 +14,7 @@ const CLEARLY_LONGER: (f64, f64) = (1.5, 5.0);
 /// Finding of a target to which no SIP answer came, while others answered; it says what the rule of silence would.
 pub(super) const SILENT: &str = "target_silent";
 
-/// Targets that are silent, that fail more, or that are slower: the first of these is told of.
+/// Targets that are silent, that fail or drop more, or that are slower: the first of these is told of.
 pub(super) fn worse(seen: &Seen<'_>) -> Vec<Finding> {
     let silent = seen.targets.iter().filter_map(|target| silent(seen, target));
     let failing = seen.targets.iter().filter_map(|target| failing(seen, target));
@@ -28,12 +28,12 @@ fn others<'a>(seen: &Seen<'a>, target: &TargetFigures) -> impl Iterator<Item = &
     seen.targets.iter().filter(move |other| other.number != number)
 }
 
-/// Share of the attempts of all others that failed, and those attempts in words; `None` where they had none.
-fn failed_elsewhere(seen: &Seen<'_>, target: &TargetFigures) -> Option<(f64, String)> {
+/// Share of the attempts of all others that failed or were dropped, and those attempts in words; `None` where they had none.
+fn unfinished_elsewhere(seen: &Seen<'_>, target: &TargetFigures) -> Option<(f64, String)> {
     let sum = |of: fn(&TargetFigures) -> u64| others(seen, target).map(of).sum::<u64>();
-    let (failed, attempts) = (sum(|t| t.failed), sum(|t| t.attempts));
-    let said = format!("{failed} of {attempts} at the others");
-    (attempts > 0).then(|| (failed as f64 / attempts as f64, said))
+    let (unfinished, attempts) = (sum(TargetFigures::unfinished), sum(|t| t.attempts));
+    let said = format!("{unfinished} of {attempts} at the others");
+    (attempts > 0).then(|| (unfinished as f64 / attempts as f64, said))
 }
 
 fn finding(seen: &Seen<'_>, name: &'static str, target: &TargetFigures, calls: u64, what: String) -> Finding {
@@ -69,21 +69,28 @@ fn silent(seen: &Seen<'_>, target: &TargetFigures) -> Option<Finding> {
     })
 }
 
-/// A target at which clearly more attempts fail than at the others.
+/// A target at which clearly more attempts fail, or are dropped once they are answered, than at the others.
 fn failing(seen: &Seen<'_>, target: &TargetFigures) -> Option<Finding> {
-    let (elsewhere, said) = failed_elsewhere(seen, target)?;
-    if target.failed < FEW || target.failed_share() < elsewhere + CLEARLY_MORE {
+    let (elsewhere, said) = unfinished_elsewhere(seen, target)?;
+    let unfinished = target.unfinished();
+    let share = unfinished as f64 / target.attempts.max(1) as f64;
+    if unfinished < FEW || share < elsewhere + CLEARLY_MORE {
         return None;
     }
-    let TargetFigures { number, address, failed, attempts, .. } = target;
-    let what = format!("target {number}, {address}: {failed} of {attempts} calls failed, and {said}");
+    let TargetFigures { number, address, dropped, attempts, .. } = target;
+    let how = match *dropped {
+        0 => "failed",
+        dropped if dropped == unfinished => "were dropped",
+        _ => "failed or were dropped",
+    };
+    let what = format!("target {number}, {address}: {unfinished} of {attempts} calls {how}, and {said}");
     Some(Finding {
         cause: "that Asterisk is set up otherwise than the others, has less room, or is in trouble".into(),
         cure: format!(
             "compare its endpoints, accounts, dialplan and limits with the others', and look in the log of {address}; a run \
              with it alone in asterisk.sip shows its own limit"
         ),
-        ..finding(seen, "target_failing", target, *failed, what)
+        ..finding(seen, "target_failing", target, unfinished, what)
     })
 }
 
@@ -172,6 +179,9 @@ mod tests {
             said.contains("target 1, 192.0.2.8:5060: 20 of 20 calls failed, and 0 of 20 at the others"),
             "{said}"
         );
+        let (name, said) = first(at_second(run([10, 10]), 15, Ending::MediaLost, Some(200)));
+        assert_eq!(name, "target_failing");
+        assert!(said.contains("15 of 20 calls were dropped, and 0 of 20 at the others"), "{said}");
         let few = first(at_second(run([10, 10]), 2, Ending::Rejected, Some(503)));
         assert_ne!(few.0, "target_failing", "two calls say nothing of it");
         // Where all fail alike none is the worse one.

@@ -16,6 +16,7 @@ mod ping;
 mod placing;
 mod reach;
 mod received;
+mod received_calls;
 mod receiver;
 mod registering;
 mod repertoire;

@@ -12,12 +12,12 @@ use crate::net::udp::{self, Datagram};
 use crate::rtp::srtp::{SrtpReceiver, is_protected};
 use crate::stamp::Stamp;
 
-/// One call's receiving side, and its socket.
+/// One call's receiving side, and its socket. What a packet needs lies in one piece, which is fetched before it is read.
 pub(super) struct ReceivedCall {
-    pub(super) stream: Box<StreamReceiver>,
+    pub(super) stream: StreamReceiver,
     pub(super) socket: Arc<UdpSocket>,
     /// Sources of its packets.
-    pub(super) latch: Box<SourceLatch>,
+    pub(super) latch: SourceLatch,
     /// Opens them, where they are not plain.
     pub(super) srtp: Option<Protected>,
     /// The socket's drops so far.

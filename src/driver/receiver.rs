@@ -1,6 +1,6 @@
 //! The receiver thread: reads batches with kernel stamps and keeps each call's books.
 
-use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
@@ -12,6 +12,7 @@ use super::lane::LaneEvent;
 use super::media::RECEIVE_BUFFER;
 use super::pacer::PacerCommand;
 use super::received::{Direct, Protected, ReceivedCall};
+use super::received_calls::{FETCHED, ReceivedCalls};
 use super::talking::Hears;
 use super::tape::Tape;
 use crate::clock::{self, Timeline};
@@ -21,7 +22,6 @@ use crate::measure::{
     StreamReport, Window,
 };
 use crate::net::poller::Poller;
-use crate::net::prefetch::prefetch;
 use crate::net::udp::{self, Batch, Datagram};
 use crate::rtp::Format;
 use crate::rtp::srtp::{Keys, SrtpReceiver};
@@ -32,8 +32,6 @@ use crate::table::Deadlines;
 const BATCH: usize = 32;
 /// Larger than an Ethernet frame; longer ones are cut, and no longer check.
 pub(super) const DATAGRAM: usize = 1600;
-/// Time that a packet has waited if the thread is behind: the next one of its stream is there soon.
-const BEHIND: Duration = Duration::from_millis(5);
 /// Longest wait for packets before the thread looks at the clock again.
 const WAIT_MS: u16 = 20;
 /// A thread that has not looked for so long was stopped, or kept from its work: it has read nothing meanwhile.
@@ -102,11 +100,11 @@ pub(super) struct Receiving {
 struct Books {
     tally: ReceiveTally,
     /// Next looks for silence.
-    looks: Deadlines<u64>,
+    looks: Deadlines<u32>,
     /// Times at which calls that are over for the sender are over for good.
-    ends: Deadlines<u64>,
+    ends: Deadlines<u32>,
     /// Calls that are over for the sender, and have all of their packets back.
-    complete: Vec<u64>,
+    complete: Vec<u32>,
     impaired: ImpairCounts,
     since: Since,
     /// A packet that SRTP had protected.
@@ -131,7 +129,7 @@ impl Books {
     /// Notes it if a call that is over for the sender has all of its packets back.
     fn note_complete(&mut self, call: &ReceivedCall) {
         if call.ending.is_some_and(|sent| call.stream.is_settled(sent)) {
-            self.complete.push(call.stream.call_id().into());
+            self.complete.push(call.stream.call_id());
         }
     }
 }
@@ -140,6 +138,15 @@ impl Books {
 /// looks of thousands take a while.
 fn first_look(call_id: u32) -> Duration {
     LOOK_EVERY + LOOK_EVERY * (call_id % 64) / 64
+}
+
+/// Time of the look at a call after one that was due at `due`. One that is heard is not silent for a while.
+fn next_look(call: &ReceivedCall, due: Stamp, now: Stamp) -> Stamp {
+    let next = if due + LOOK_EVERY > now { due + LOOK_EVERY } else { now + LOOK_EVERY };
+    match call.stream.heard_at() {
+        Some(heard_at) if call.ear.is_none() => next.max(heard_at + REOPEN_AFTER),
+        _ => next,
+    }
 }
 
 /// Counts of the thread since it last told.
@@ -154,22 +161,30 @@ struct Since {
 impl Receiving {
     /// Runs until told to shut down. `line` holds packets back on purpose.
     pub fn run(self, mut poller: Poller, mut line: DelayLine) {
-        let mut calls: HashMap<u64, ReceivedCall> = HashMap::new();
+        let mut calls = ReceivedCalls::default();
         let mut books = Books::new(self.rules);
         let mut batch = Batch::new(BATCH, DATAGRAM);
-        let mut ready = Vec::with_capacity(256);
+        let (mut ready, mut unread) = (Vec::with_capacity(256), Vec::new());
         let mut watch = StallWatch::new(self.timeline.now(), STALL);
         while self.obey(&mut calls, &mut books, &poller) {
-            ready.clear();
-            let wait = if line.is_empty() { WAIT_MS } else { 1 };
-            if poller.wait(wait, |token| ready.push(token)).is_err() {
+            let wait = match (ready.is_empty(), line.is_empty()) {
+                (false, _) => 0,
+                (true, false) => 1,
+                (true, true) => WAIT_MS,
+            };
+            if poller.wait(wait, |place| ready.push(place as usize)).is_err() {
                 break;
             }
-            for token in &ready {
-                if let Some(call) = calls.get_mut(token) {
-                    self.read_next(call, &mut batch, &mut books, &mut line);
+            for n in 0..ready.len() + FETCHED {
+                calls.fetch_ahead(&ready, n);
+                let Some(place) = n.checked_sub(FETCHED).map(|n| ready[n]) else { continue };
+                let call = calls.at(place);
+                if call.is_some_and(|call| self.read(call, &mut batch, &mut books, &mut line)) {
+                    unread.push(place);
                 }
             }
+            ready.clear();
+            std::mem::swap(&mut ready, &mut unread);
             let now = self.timeline.now();
             if watch.look(now) {
                 self.catch_up(&mut calls, &mut batch, &mut books, &mut line);
@@ -180,7 +195,7 @@ impl Receiving {
             let awake_since = watch.awake_since().max(self.pacer.awake_since(now));
             self.look_for_silent(&mut calls, &mut books.looks, now, awake_since);
         }
-        calls.into_values().for_each(|call| self.finish(call, &mut books));
+        calls.into_all().for_each(|call| self.finish(call, &mut books));
         self.tick(&mut books);
         let Books { tally, impaired, .. } = books;
         let negative_rtt = tally.finish(|second| drop(self.events.send(LaneEvent::Settled(second))));
@@ -192,35 +207,18 @@ impl Receiving {
     /// Reads all that came while the thread was stalled: no call or second is judged before that.
     fn catch_up(
         &self,
-        calls: &mut HashMap<u64, ReceivedCall>,
+        calls: &mut ReceivedCalls,
         batch: &mut Batch,
         books: &mut Books,
         line: &mut DelayLine,
     ) {
-        for call in calls.values_mut() {
+        for call in calls.all() {
             let mut reads = 0..BATCHES;
             while reads.next().is_some() && self.read(call, batch, books, line) {}
         }
     }
 
-    /// Reads what has come to a call's socket: mostly one packet, and the poller names the socket again if there are more. A
-    /// packet that has waited has others behind it, which are read at once.
-    fn read_next(&self, call: &mut ReceivedCall, batch: &mut Batch, books: &mut Books, line: &mut DelayLine) {
-        prefetch(&*call.stream);
-        prefetch(&*call.latch);
-        let socket = call.socket.clone();
-        let mut has_waited = false;
-        let _ = batch.receive_one(&*socket, |datagram| {
-            has_waited = clock::now().since(datagram.received_at) > BEHIND;
-            self.take(call, &datagram, books, line);
-        });
-        books.note_complete(call);
-        if has_waited {
-            self.read(call, batch, books, line);
-        }
-    }
-
-    /// Reads a batch from one call's socket; says whether it was full, so that there may be more.
+    /// Reads a batch of what has come to a call's socket, mostly one packet; says whether there may be more.
     fn read(
         &self,
         call: &mut ReceivedCall,
@@ -228,22 +226,28 @@ impl Receiving {
         books: &mut Books,
         line: &mut DelayLine,
     ) -> bool {
-        let socket = call.socket.clone();
-        // An error is one that ICMP brought for an earlier send; the packet it is about is lost anyway.
-        let read = batch.receive(&*socket, |datagram| self.take(call, &datagram, books, line));
+        let got = match batch.fill(&*call.socket) {
+            Ok(got) => got,
+            // Any other error is one that ICMP brought for an earlier send; the packet it is about is lost anyway.
+            Err(error) => return error.kind() != ErrorKind::WouldBlock,
+        };
+        for n in 0..got {
+            self.take(call, &batch.take(n), clock::now(), books, line);
+        }
         books.note_complete(call);
-        matches!(read, Ok(BATCH))
+        got == BATCH
     }
 
-    /// Takes a datagram that has come to a call's socket.
+    /// Takes a datagram that has come to a call's socket, and was read at `read_at`.
     fn take(
         &self,
         call: &mut ReceivedCall,
         datagram: &Datagram<'_>,
+        read_at: Stamp,
         books: &mut Books,
         line: &mut DelayLine,
     ) {
-        let (at, read_at) = (datagram.received_at, clock::now());
+        let at = datagram.received_at;
         let Books { tally, since, plain, .. } = books;
         since.drops += datagram.drops.map_or(0, |drops| call.newly_dropped(drops));
         let bytes = call.admit(datagram, plain);
@@ -272,32 +276,29 @@ impl Receiving {
     }
 
     /// Takes in what the impairment has held back until now, as received when it was let go.
-    fn release(&self, line: &mut DelayLine, calls: &mut HashMap<u64, ReceivedCall>, books: &mut Books) {
+    fn release(&self, line: &mut DelayLine, calls: &mut ReceivedCalls, books: &mut Books) {
         let now = clock::now();
         while let Some(packet) = line.pop_due(now) {
-            if let Some(call) = calls.get_mut(&packet.tag) {
+            if let Some(call) = calls.get(packet.tag as u32) {
                 call.stream.receive(packet.bytes, packet.at, now, &self.window, &mut books.tally);
                 books.note_complete(call);
             }
         }
     }
 
-    fn obey(&self, calls: &mut HashMap<u64, ReceivedCall>, books: &mut Books, poller: &Poller) -> bool {
+    fn obey(&self, calls: &mut ReceivedCalls, books: &mut Books, poller: &Poller) -> bool {
         loop {
             match self.commands.try_recv() {
                 Ok(ReceiverCommand::Add { stream, socket, latch, srtp, impairer, tape, ear, direct }) => {
                     let call_id = stream.call_id();
-                    books.looks.set(call_id.into(), Some(self.timeline.now() + first_look(call_id)));
-                    // Without a place in the poller the call would be deaf; its packets then count
-                    // as lost, and the run says that it was silent.
-                    let _ = poller.add(&*socket, call_id.into());
+                    books.looks.set(call_id, Some(self.timeline.now() + first_look(call_id)));
                     let drops = udp::drops(&socket).unwrap_or(0);
                     let srtp = srtp.map(|receiver| Protected { receiver, received: 0, decrypted: 0 });
                     let (told, ending) = (false, None);
                     let call = ReceivedCall {
-                        stream,
+                        stream: *stream,
                         socket,
-                        latch,
+                        latch: *latch,
                         srtp,
                         drops,
                         told,
@@ -307,29 +308,32 @@ impl Receiving {
                         ear,
                         direct,
                     };
-                    calls.insert(call_id.into(), call);
+                    let heard = call.socket.clone();
+                    // Without a place in the poller the call would be deaf; its packets then count
+                    // as lost, and the run says that it was silent.
+                    let _ = poller.add_by_edges(&*heard, calls.insert(call) as u64);
                 }
                 Ok(ReceiverCommand::Change { call_id, change }) => {
-                    if let Some(call) = calls.get_mut(&call_id.into()) {
+                    if let Some(call) = calls.get(call_id) {
                         self.change(call, call_id, &change);
                     }
                 }
                 Ok(ReceiverCommand::Reopen { call_id, at }) => {
-                    if let Some(call) = calls.get_mut(&call_id.into()) {
+                    if let Some(call) = calls.get(call_id) {
                         call.reopen(None, at + self.rules.lost_after);
                     }
                 }
                 Ok(ReceiverCommand::Paused { call_id, sent, last_at }) => {
-                    if let Some(call) = calls.get_mut(&call_id.into()) {
+                    if let Some(call) = calls.get(call_id) {
                         call.stream.paused(sent, last_at, &self.window, &mut books.tally);
                         books.note_complete(call);
                     }
                 }
                 Ok(ReceiverCommand::Finish { call_id, sent, stopped_at }) => {
-                    if let Some(call) = calls.get_mut(&call_id.into()) {
+                    if let Some(call) = calls.get(call_id) {
                         call.ending = Some(sent);
                         // What comes in time is read by then.
-                        books.ends.set(call_id.into(), Some(stopped_at + self.rules.lost_after));
+                        books.ends.set(call_id, Some(stopped_at + self.rules.lost_after));
                         books.note_complete(call);
                     }
                 }
@@ -355,20 +359,14 @@ impl Receiving {
         let _ = self.to_pacer.send(PacerCommand::Change { call_id, to, payload_type, is_on_hold });
     }
 
-    fn report_finished(
-        &self,
-        calls: &mut HashMap<u64, ReceivedCall>,
-        poller: &Poller,
-        books: &mut Books,
-        now: Stamp,
-    ) {
-        while let Some((_, token)) = books.ends.pop(now) {
-            books.complete.push(token);
+    fn report_finished(&self, calls: &mut ReceivedCalls, poller: &Poller, books: &mut Books, now: Stamp) {
+        while let Some((_, call_id)) = books.ends.pop(now) {
+            books.complete.push(call_id);
         }
-        while let Some(token) = books.complete.pop() {
-            books.ends.set(token, None);
-            books.looks.set(token, None);
-            if let Some(call) = calls.remove(&token) {
+        while let Some(call_id) = books.complete.pop() {
+            books.ends.set(call_id, None);
+            books.looks.set(call_id, None);
+            if let Some(call) = calls.remove(call_id) {
                 let _ = poller.remove(&*call.socket);
                 self.finish(call, books);
             }
@@ -390,15 +388,14 @@ impl Receiving {
     /// now, or they are dead.
     fn look_for_silent(
         &self,
-        calls: &mut HashMap<u64, ReceivedCall>,
-        looks: &mut Deadlines<u64>,
+        calls: &mut ReceivedCalls,
+        looks: &mut Deadlines<u32>,
         now: Stamp,
         awake_since: Stamp,
     ) {
-        while let Some((due, token)) = looks.pop(now) {
-            let Some(call) = calls.get_mut(&token) else { continue };
-            let next = due + LOOK_EVERY;
-            looks.set(token, Some(if next > now { next } else { now + LOOK_EVERY }));
+        while let Some((due, call_id)) = looks.pop(now) {
+            let Some(call) = calls.get(call_id) else { continue };
+            looks.set(call_id, Some(next_look(call, due, now)));
             let silent_for = |long| call.stream.is_dead(now, long, awake_since);
             let is_missed = call.latch.is_closed() && (silent_for(REOPEN_AFTER) || call.stream.misses_many());
             let is_dead = !self.dead_after.is_zero() && !call.told && silent_for(self.dead_after);
@@ -410,7 +407,7 @@ impl Receiving {
             }
             if is_dead {
                 call.told = true;
-                let _ = self.events.send(LaneEvent::Dead { call_id: call.stream.call_id(), at: now });
+                let _ = self.events.send(LaneEvent::Dead { call_id, at: now });
             }
         }
     }
@@ -446,44 +443,25 @@ mod tests {
 
     #[test]
     fn echoes_that_came_in_a_stall_are_read_before_their_call_is_closed() {
-        let key = RunKey::new(1, [1; 16]);
-        let (second, timeline) = (Duration::from_secs(1), Timeline::start());
-        let rules = Rules {
-            key,
-            epoch: timeline.now(),
-            ptime: second / 50,
-            late_after: second,
-            lost_after: 2 * second,
-            shared_clock: true,
-        };
-        let ((_, commands), (events, mut inbox)) = (std::sync::mpsc::channel(), mpsc::unbounded_channel());
-        let (window, pacer) = (Arc::new(Window::default()), Arc::new(Heartbeat::new(STALL)));
-        let (to_pacer, _) = std::sync::mpsc::channel();
-        let (dead_after, echoes) = (second, None);
-        let receiving =
-            Receiving { rules, window, commands, events, timeline, pacer, to_pacer, dead_after, echoes };
+        let (receiving, _orders, mut inbox) = idle(0);
+        let (rules, second) = (receiving.rules, Duration::from_secs(1));
         let socket = Arc::new(udp::bind_stamped("127.0.0.1:0".parse().unwrap(), RECEIVE_BUFFER).unwrap());
         socket.connect(socket.local_addr().unwrap()).unwrap();
-        let mut sender = StreamSender::new(key, 0, 9, Format::of(Codec::Pcmu, rules.ptime));
+        let mut sender = StreamSender::new(rules.key, 0, 9, Format::of(Codec::Pcmu, rules.ptime));
         for _ in 0..100 {
             let now = clock::now();
             socket.send(sender.packet(now, now)).unwrap();
         }
         let poller = Poller::new().unwrap();
         poller.add(&*socket, 0).unwrap();
-        let stream = Box::new(StreamReceiver::new(
-            rules,
-            0,
-            Class::Call,
-            Format::of(Codec::Pcmu, rules.ptime),
-            rules.epoch,
-        ));
+        let format = Format::of(Codec::Pcmu, rules.ptime);
+        let stream = StreamReceiver::new(rules, 0, Class::Call, format, rules.epoch);
         let from = socket.local_addr().unwrap();
         let latch = SourceLatch::closed(from, from);
         let call = ReceivedCall {
             stream,
             socket,
-            latch: Box::new(latch),
+            latch,
             srtp: None,
             drops: 0,
             told: false,
@@ -493,11 +471,12 @@ mod tests {
             ear: None,
             direct: Direct::new(true),
         };
-        let mut calls = HashMap::from([(0, call)]);
+        let mut calls = ReceivedCalls::default();
+        calls.insert(call);
         let mut books = Books::new(rules);
         books.ends.set(0, Some(rules.epoch + rules.lost_after));
         // The other fifty have been lost, and the call is over for long.
-        let now = timeline.now() + 60 * second;
+        let now = receiving.timeline.now() + 60 * second;
         let (mut batch, mut line) = (Batch::new(BATCH, DATAGRAM), DelayLine::new(0, 0));
         receiving.catch_up(&mut calls, &mut batch, &mut books, &mut line);
         receiving.report_finished(&mut calls, &poller, &mut books, now);
@@ -545,10 +524,46 @@ mod tests {
     }
 
     #[test]
+    fn a_socket_that_holds_more_than_a_batch_is_read_to_its_end() {
+        const PACKETS: u64 = 3 * BATCH as u64 + 4;
+        let (receiving, orders, mut inbox) = idle(0);
+        let socket = Arc::new(udp::bind_stamped("127.0.0.1:0".parse().unwrap(), RECEIVE_BUFFER).unwrap());
+        let own = socket.local_addr().unwrap();
+        socket.connect(own).unwrap();
+        let (rules, format) = (receiving.rules, Format::of(Codec::Pcmu, receiving.rules.ptime));
+        let mut sender = StreamSender::new(rules.key, 0, 9, format);
+        for _ in 0..PACKETS {
+            let now = clock::now();
+            socket.send(sender.packet(now, now)).unwrap();
+        }
+        let add = ReceiverCommand::Add {
+            stream: Box::new(StreamReceiver::new(rules, 0, Class::Call, format, rules.epoch)),
+            socket,
+            latch: Box::new(SourceLatch::closed(own, own)),
+            srtp: None,
+            impairer: None,
+            tape: None,
+            ear: None,
+            direct: Direct::new(true),
+        };
+        let stopped_at = receiving.timeline.now() + Duration::from_secs(30);
+        orders.send(add).unwrap();
+        orders.send(ReceiverCommand::Finish { call_id: 0, sent: PACKETS, stopped_at }).unwrap();
+        let thread = std::thread::spawn(move || receiving.run(Poller::new().unwrap(), DelayLine::new(0, 0)));
+        let report = std::iter::from_fn(|| inbox.blocking_recv()).find_map(|event| match event {
+            LaneEvent::Finished { report, .. } => Some(report),
+            _ => None,
+        });
+        assert_eq!(report.map(|report| report.total_received), Some(PACKETS));
+        orders.send(ReceiverCommand::Shutdown).unwrap();
+        thread.join().unwrap();
+    }
+
+    #[test]
     fn a_wake_up_touches_no_call_of_which_nothing_is_due() {
         const CALLS: u32 = 1024;
         let (receiving, orders, mut inbox) = idle(CALLS);
-        let (mut calls, mut books) = (HashMap::new(), Books::new(receiving.rules));
+        let (mut calls, mut books) = (ReceivedCalls::default(), Books::new(receiving.rules));
         let poller = Poller::new().unwrap();
         let begin = receiving.timeline.now();
         let stopped = |call_id| ReceiverCommand::Finish { call_id, sent: 1, stopped_at: begin + STALL };

@@ -7,6 +7,15 @@ use crate::rtp::sequence::{NumberBits, WINDOW};
 /// A larger jump of the number is no gap in a stream of ours.
 const LARGEST_GAP: u32 = 1 << 20;
 
+/// Kinds of bits that a packet has: it is back.
+const BACK: usize = 0;
+/// It has reached the reflector.
+const REACHED: usize = 1;
+/// It lies within reach of a window, or is told by the counts.
+const TOLD: usize = 2;
+/// It is of the measured window.
+const MEASURED: usize = 3;
+
 /// Lost packets of the measured window, as far as a packet sent later has come back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Losses {
@@ -30,11 +39,7 @@ pub struct Losses {
 pub struct Attribution {
     /// Number of the next packet that is not followed yet.
     next: u32,
-    back: NumberBits,
-    reached: NumberBits,
-    /// Within reach of a window, or told by the counts.
-    told: NumberBits,
-    measured: NumberBits,
+    fates: NumberBits<4>,
     /// Number and count of the packet with the highest number that came back with a reflection.
     last: Option<(u32, u32)>,
     /// The highest number that has not come back so far.
@@ -53,7 +58,7 @@ impl Attribution {
         if self.next - seq > WINDOW {
             return;
         }
-        self.back.put(seq, true);
+        self.fates.put(BACK, seq, true);
         let Some(reflection) = reflection else { return };
         self.stamps = true;
         // Without a hole in reach there is nothing to learn.
@@ -74,10 +79,8 @@ impl Attribution {
             if let Some(old) = n.checked_sub(WINDOW) {
                 self.settle(old);
             }
-            [&mut self.back, &mut self.reached, &mut self.told]
-                .into_iter()
-                .for_each(|bits| bits.put(n, false));
-            self.measured.put(n, scope(n) == Scope::Measured);
+            [BACK, REACHED, TOLD].into_iter().for_each(|kind| self.fates.put(kind, n, false));
+            self.fates.put(MEASURED, n, scope(n) == Scope::Measured);
             if n != seq {
                 self.hole = Some(n);
             }
@@ -90,9 +93,9 @@ impl Attribution {
         let oldest = self.next.saturating_sub(WINDOW);
         let from = seq.saturating_sub(63).max(oldest);
         for n in from..seq {
-            self.told.put(n, true);
+            self.fates.put(TOLD, n, true);
             if reflection.window >> (seq - n) & 1 == 1 {
-                self.reached.put(n, true);
+                self.fates.put(REACHED, n, true);
             }
         }
         // The packets between the last one that came back and this one's window: by number.
@@ -102,12 +105,12 @@ impl Attribution {
         }
         // A count that falls is that of a reflector which has begun anew.
         let Some(received) = reflection.received.checked_sub(count) else { return };
-        let shown = (from..seq).filter(|n| self.reached.get(*n)).count() as u32 + 1;
+        let shown = (from..seq).filter(|n| self.fates.get(REACHED, *n)).count() as u32 + 1;
         let mut unseen = received.saturating_sub(shown);
         for n in start.max(oldest)..from {
-            self.told.put(n, true);
+            self.fates.put(TOLD, n, true);
             if unseen > 0 {
-                self.reached.put(n, true);
+                self.fates.put(REACHED, n, true);
                 unseen -= 1;
             }
         }
@@ -115,12 +118,12 @@ impl Attribution {
 
     /// Packet `n` can no longer come back in time.
     fn settle(&mut self, n: u32) {
-        let lost = !self.back.get(n) && self.measured.get(n);
+        let lost = !self.fates.get(BACK, n) && self.fates.get(MEASURED, n);
         let losses = &mut self.losses;
         losses.runs += u64::from(lost && !self.in_run);
         self.in_run = lost;
         if lost {
-            match (self.reached.get(n), self.told.get(n)) {
+            match (self.fates.get(REACHED, n), self.fates.get(TOLD, n)) {
                 (true, _) => losses.down += 1,
                 (false, true) => losses.up += 1,
                 (false, false) => losses.unknown += 1,

@@ -15,8 +15,10 @@ const UNDER_WAY: Duration = Duration::from_millis(500);
 /// Intended times of a stream's packets: isochronous, but for pauses. Numbers have no gap in a pause.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Spans {
-    /// First number and its time, of each.
-    starts: VecDeque<(u32, Stamp)>,
+    /// First number and its time, of the newest.
+    newest: Option<(u32, Stamp)>,
+    /// Those of the ones before it.
+    former: VecDeque<(u32, Stamp)>,
     /// Number of the first packet behind the last pause that was told of.
     paused_at: u32,
 }
@@ -25,7 +27,7 @@ impl Spans {
     /// Notes the time of packet `seq`, which begins a span if none that is known has it.
     pub fn note(&mut self, seq: u32, at: Stamp, ptime: Duration) {
         let known = self.at(seq, ptime);
-        let last = self.starts.back().map_or(0, |(first, _)| *first);
+        let last = self.newest.map_or(0, |(first, _)| first);
         if known == Some(at) || known.is_some_and(|known| at < known || seq < last) {
             return;
         }
@@ -35,10 +37,11 @@ impl Spans {
             Some(_) if last < self.paused_at && self.paused_at <= seq => self.paused_at,
             Some(_) => seq,
         };
-        if self.starts.len() == MOST_SPANS {
-            self.starts.pop_front();
+        let Some(former) = self.newest.replace((first, at - ptime * (seq - first))) else { return };
+        if self.former.len() + 1 == MOST_SPANS {
+            self.former.pop_front();
         }
-        self.starts.push_back((first, at - ptime * (seq - first)));
+        self.former.push_back(former);
     }
 
     /// Notes that sending pauses after `sent` packets, of which the last was intended at `last_at`.
@@ -51,11 +54,17 @@ impl Spans {
 
     /// Time of packet `seq`; `None` before any is known.
     pub fn at(&self, seq: u32, ptime: Duration) -> Option<Stamp> {
-        let (first, at) = *self.starts.iter().rfind(|(first, _)| *first <= seq).or(self.starts.front())?;
+        let newest = self.newest?;
+        let (first, at) = if newest.0 <= seq { newest } else { self.before_newest(seq).unwrap_or(newest) };
         Some(match seq.checked_sub(first) {
             Some(behind) => at + ptime * behind,
             None => at - ptime * (first - seq),
         })
+    }
+
+    /// The span of packet `seq` among those before the newest, or else the first of them.
+    fn before_newest(&self, seq: u32) -> Option<(u32, Stamp)> {
+        self.former.iter().rfind(|(first, _)| *first <= seq).or(self.former.front()).copied()
     }
 }
 
@@ -126,7 +135,7 @@ mod tests {
         assert_eq!(times, [at(0), at(180), at(5000), at(5020), at(5040), at(5060)]);
         // One of before comes late, and changes nothing.
         spans.note(8, at(160), PTIME);
-        assert_eq!(spans.starts.len(), 2);
+        assert_eq!(spans.former.len(), 1);
         // A pause of which nothing was told: its end is where it was first seen.
         spans.note(20, at(9000), PTIME);
         assert_eq!((spans.at(19, PTIME), spans.at(21, PTIME)), (Some(at(5180)), Some(at(9020))));
@@ -178,7 +187,7 @@ mod tests {
                 spans.at(seq.wrapping_add(7), PTIME);
                 excused.has(seq);
                 prop_assert!(excused.before(seq) <= seq);
-                prop_assert!(spans.starts.len() <= MOST_SPANS && excused.ranges.len() <= MOST_SPANS);
+                prop_assert!(spans.former.len() < MOST_SPANS && excused.ranges.len() <= MOST_SPANS);
             }
         }
     }

@@ -1,11 +1,17 @@
 //! Late packets of a call: those that a playout buffer of a given depth would have missed.
 
+use std::borrow::Cow;
+
 use hdrhistogram::Histogram;
 
 use crate::record::{DIGITS, HIGHEST_NS, LOWEST_NS, PLAYOUT_DEPTHS_MS, Quantile, rank};
 
 /// Playout depths counted: the published sweep and the scenario's own.
 const DEPTHS: usize = PLAYOUT_DEPTHS_MS.len() + 1;
+
+/// RTTs that wait for their histogram. Its cells are far from the processor, where there are thousands of calls, and a call
+/// needs the same few again and again: it is cheaper to have them come once for many.
+const RECENT: usize = 64;
 
 /// RTTs of one call, and how many lie more than each playout depth above the smallest.
 ///
@@ -17,6 +23,8 @@ pub struct Lateness {
     depths_ns: [u64; DEPTHS],
     smallest: Option<u64>,
     late: [u64; DEPTHS],
+    /// The last measured RTTs, which are not in the histogram yet.
+    recent_ns: Vec<u64>,
     rtts: Histogram<u32>,
 }
 
@@ -37,7 +45,7 @@ impl Lateness {
         // for a call within 100 ms, 70 KB at the most.
         let mut rtts = Histogram::new_with_bounds(LOWEST_NS, 2_000_000, DIGITS).expect("valid bounds");
         rtts.auto(true);
-        Lateness { depths_ns, smallest: None, late: [0; DEPTHS], rtts }
+        Lateness { depths_ns, smallest: None, late: [0; DEPTHS], recent_ns: Vec::new(), rtts }
     }
 
     /// Notes an RTT. Only a `measured` one is counted; any may be the call's smallest. Says whether
@@ -48,8 +56,10 @@ impl Lateness {
         }
         let above = rtt_ns - self.smallest.unwrap_or(rtt_ns);
         if measured {
-            // It grows as far as it is asked to, so there is nothing to refuse.
-            let _ = self.rtts.record(rtt_ns.min(HIGHEST_NS));
+            self.recent_ns.push(rtt_ns.min(HIGHEST_NS));
+            if self.recent_ns.len() == RECENT {
+                self.settle();
+            }
             for (late, depth) in self.late.iter_mut().zip(self.depths_ns) {
                 *late += u64::from(above > depth);
             }
@@ -57,8 +67,27 @@ impl Lateness {
         above > self.depths_ns[DEPTHS - 1]
     }
 
+    /// Enters the last RTTs, after which the reading of them copies nothing.
+    pub fn settle(&mut self) {
+        for rtt in self.recent_ns.drain(..) {
+            // It grows as far as it is asked to, so there is nothing to refuse.
+            let _ = self.rtts.record(rtt);
+        }
+    }
+
+    /// All measured RTTs.
+    fn all(&self) -> Cow<'_, Histogram<u32>> {
+        if self.recent_ns.is_empty() {
+            return Cow::Borrowed(&self.rtts);
+        }
+        let mut settled = self.clone();
+        settled.settle();
+        Cow::Owned(settled.rtts)
+    }
+
     /// Moves the anchor down to `smallest` and counts anew who is late by it.
     fn anchor(&mut self, smallest: u64) {
+        self.settle();
         if self.smallest.is_some() && !self.rtts.is_empty() {
             for (late, depth) in self.late.iter_mut().zip(self.depths_ns) {
                 let next = self.rtts.next_non_equivalent(smallest + depth);
@@ -86,37 +115,40 @@ impl Lateness {
 
     /// The largest measured RTT, to 3 digits.
     pub fn largest_ns(&self) -> Option<u64> {
-        (!self.rtts.is_empty()).then(|| self.rtts.max())
+        let all = self.all();
+        (!all.is_empty()).then(|| all.max())
     }
 
     /// Hands over how far each measured RTT lies above the smallest of the call, with how often.
     pub fn spread(&self, mut each: impl FnMut(u64, u64)) {
         let Some(smallest) = self.smallest else { return };
-        for step in self.rtts.iter_recorded() {
+        for step in self.all().iter_recorded() {
             each(step.value_iterated_to().saturating_sub(smallest), u64::from(step.count_at_value()));
         }
     }
 
     /// The smallest RTT of each bucket in use with its count, ascending: as in a histogram of
     /// [`crate::record::Latencies`], which has the same buckets.
-    pub fn counts(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
-        let steps = self.rtts.iter_recorded();
-        steps.map(|step| {
-            (self.rtts.lowest_equivalent(step.value_iterated_to()), u64::from(step.count_at_value()))
-        })
+    pub fn counts(&self) -> Vec<(u64, u64)> {
+        let all = self.all();
+        let steps = all.iter_recorded();
+        steps
+            .map(|step| (all.lowest_equivalent(step.value_iterated_to()), u64::from(step.count_at_value())))
+            .collect()
     }
 
     /// A percentile over the measured packets, `lost` of them ranking last; to 3 digits.
     pub fn quantile(&self, q: f64, lost: u64) -> Quantile {
-        let sent = self.rtts.len() + lost;
+        let all = self.all();
+        let sent = all.len() + lost;
         if sent == 0 {
             return Quantile::NoData;
         }
         let rank = rank(q, sent);
-        if rank > self.rtts.len() {
+        if rank > all.len() {
             return Quantile::Lost;
         }
-        Quantile::At(self.rtts.value_at_quantile(rank as f64 / self.rtts.len() as f64).min(self.rtts.max()))
+        Quantile::At(all.value_at_quantile(rank as f64 / all.len() as f64).min(all.max()))
     }
 }
 

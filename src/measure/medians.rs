@@ -1,8 +1,6 @@
 //! A call's median round trip, second by second.
 
-use hdrhistogram::Histogram;
-
-use crate::record::{CallSecond, HIGHEST_NS, LOWEST_NS};
+use crate::record::CallSecond;
 
 /// Collects RTTs of one second at a time and keeps the median of each.
 ///
@@ -11,16 +9,15 @@ use crate::record::{CallSecond, HIGHEST_NS, LOWEST_NS};
 pub struct Medians {
     call: u32,
     second: u32,
-    rtts: Histogram<u32>,
+    /// Those of the open second, as many as a stream has packets in it.
+    rtts_ns: Vec<u64>,
     medians: Vec<CallSecond>,
 }
 
 impl Medians {
     /// No RTT of attempt `call` yet.
     pub fn new(call: u32) -> Self {
-        // Invariant: valid bounds. Two digits do for a trend.
-        let rtts = Histogram::new_with_bounds(LOWEST_NS, HIGHEST_NS, 2).expect("valid bounds");
-        Medians { call, second: 0, rtts, medians: Vec::new() }
+        Medians { call, second: 0, rtts_ns: Vec::new(), medians: Vec::new() }
     }
 
     /// Notes an RTT of a packet intended in `second` of the run. A packet of an earlier second that
@@ -31,15 +28,16 @@ impl Medians {
             self.second = second;
         }
         if second == self.second {
-            self.rtts.saturating_record(rtt_ns);
+            self.rtts_ns.push(rtt_ns);
         }
     }
 
     fn close(&mut self) {
-        if !self.rtts.is_empty() {
-            let rtt_p50_ms = (self.rtts.value_at_quantile(0.5) as f64 / 1e6) as f32;
+        if let Some(last) = self.rtts_ns.len().checked_sub(1) {
+            let (_, median, _) = self.rtts_ns.select_nth_unstable(last / 2);
+            let rtt_p50_ms = (*median as f64 / 1e6) as f32;
             self.medians.push(CallSecond { call: self.call, second: self.second, rtt_p50_ms });
-            self.rtts.reset();
+            self.rtts_ns.clear();
         }
     }
 

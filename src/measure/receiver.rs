@@ -400,6 +400,11 @@ impl StreamReceiver {
         }
     }
 
+    /// Receipt of the last packet back, however late; `None` before the first.
+    pub fn heard_at(&self) -> Option<Stamp> {
+        self.heard_at
+    }
+
     /// True if the call was heard, and at `now` has not been for `dead_after`, in all of which this program was
     /// awake: it has been since `awake_since`. No call is dead on hold.
     pub fn is_dead(&self, now: Stamp, dead_after: Duration, awake_since: Stamp) -> bool {
@@ -460,6 +465,7 @@ impl StreamReceiver {
         // Nothing has come back as it was sent: it was changed.
         self.report.audio += self.early_audio;
         tally.corrupted += self.early_audio;
+        self.report.lateness.settle();
         if self.class == Class::Call {
             let last = tally.seconds.nearest(self.report.last_echo_at.unwrap_or(self.rules.epoch));
             self.report.lateness.spread(|above, count| {

@@ -84,9 +84,9 @@ impl TargetFigures {
         }
     }
 
-    /// Share of the attempts that were not answered, 0–1; 0 without any.
-    pub fn failed_share(&self) -> f64 {
-        self.failed as f64 / self.attempts.max(1) as f64
+    /// Attempts that failed, or were answered and dropped.
+    pub fn unfinished(&self) -> u64 {
+        self.failed.saturating_add(self.dropped)
     }
 
     /// Share of the packets lost, 0–1; `None` without any.

@@ -11,7 +11,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 const WAKE: u64 = u64::MAX;
 const EVENTS: usize = 256;
 
-/// Level-triggered epoll: a socket is named again as long as it has something to read.
+/// Readiness by epoll(7): a socket is named again as long as it has something to read, unless it is watched by its edges.
 pub struct Poller {
     epoll: Epoll,
     events: Box<[EpollEvent; EVENTS]>,
@@ -54,6 +54,15 @@ impl Poller {
     /// Errors of epoll_ctl(2).
     pub fn add(&self, socket: &impl AsFd, token: u64) -> io::Result<()> {
         Ok(self.epoll.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, token))?)
+    }
+
+    /// The same, but the socket is named only when something comes to it: whoever does not read all that is there has to
+    /// come back by himself. The kernel looks at it half as often.
+    ///
+    /// # Errors
+    /// As [`Poller::add`].
+    pub fn add_by_edges(&self, socket: &impl AsFd, token: u64) -> io::Result<()> {
+        Ok(self.epoll.add(socket, EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, token))?)
     }
 
     /// Stops watching `socket`.
@@ -105,5 +114,27 @@ mod tests {
         ready.clear();
         poller.wait(60_000, |t| ready.push(t)).unwrap();
         assert!(ready.is_empty());
+    }
+
+    #[test]
+    fn by_its_edges_a_socket_is_named_once_for_each_time_that_something_comes() {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let (a, b) = (udp::bind_stamped(any, 4096).unwrap(), udp::bind_stamped(any, 4096).unwrap());
+        let send = || a.send_to(b"x", b.local_addr().unwrap()).unwrap();
+        let mut poller = Poller::new().unwrap();
+        let named = |poller: &mut Poller, wake: bool| {
+            let mut ready = Vec::new();
+            if wake {
+                poller.waker().wake();
+            }
+            poller.wait(5000, |token| ready.push(token)).unwrap();
+            ready
+        };
+        send();
+        poller.add_by_edges(&b, 7).unwrap();
+        assert_eq!(named(&mut poller, false), [7], "what was there before counts");
+        assert!(named(&mut poller, true).is_empty(), "it has not been read, and nothing has come");
+        send();
+        assert_eq!(named(&mut poller, false), [7]);
     }
 }

@@ -143,7 +143,7 @@ pub(super) struct Control(pub(super) [u8; CONTROL_LEN]);
 
 /// Buffers for receiving many datagrams with one recvmmsg(2), reused for ever.
 ///
-/// The headers are written once; after a call those that the kernel has changed are put right. nix's own batch does not
+/// The headers are written once; what the kernel has changed in one is put right as its datagram is taken. nix's own batch does not
 /// reset the control length between calls, which cuts stamps off.
 pub struct Batch {
     headers: Vec<libc::mmsghdr>,
@@ -198,47 +198,41 @@ impl Batch {
     ///
     /// # Errors
     /// Errors of recvmmsg(2), `WouldBlock` when there was nothing.
-    pub fn receive(&mut self, socket: &impl AsFd, each: impl FnMut(Datagram<'_>)) -> io::Result<usize> {
-        self.receive_most(self.headers.len(), socket, each)
+    pub fn receive(&mut self, socket: &impl AsFd, mut each: impl FnMut(Datagram<'_>)) -> io::Result<usize> {
+        let got = self.fill(socket)?;
+        (0..got).for_each(|n| each(self.take(n)));
+        Ok(got)
     }
 
-    /// Receives one datagram. The kernel does not look for a second one, which takes a tenth of the call.
+    /// Receives what is there, for [`Batch::take`]. Returns how many datagrams there are.
     ///
     /// # Errors
     /// As [`Batch::receive`].
-    pub fn receive_one(&mut self, socket: &impl AsFd, each: impl FnMut(Datagram<'_>)) -> io::Result<usize> {
-        self.receive_most(1, socket, each)
+    pub fn fill(&mut self, socket: &impl AsFd) -> io::Result<usize> {
+        let (fd, into) = (socket.as_fd().as_raw_fd(), self.headers.as_mut_ptr());
+        let (count, at_once) = (self.headers.len() as _, libc::MSG_DONTWAIT as _);
+        // SAFETY: every pointer in the headers points into live memory of this struct, with its true length.
+        let got = unsafe { libc::recvmmsg(fd, into, count, at_once, std::ptr::null_mut()) };
+        usize::try_from(got).map_err(|_| io::Error::last_os_error())
     }
 
-    fn receive_most(
-        &mut self,
-        most: usize,
-        socket: &impl AsFd,
-        mut each: impl FnMut(Datagram<'_>),
-    ) -> io::Result<usize> {
-        let fd = socket.as_fd().as_raw_fd();
-        let (into, count) = (self.headers.as_mut_ptr(), most.min(self.headers.len()));
-        // SAFETY: every pointer in the headers points into live memory of this struct, with its true length.
-        let got =
-            unsafe { libc::recvmmsg(fd, into, count as _, libc::MSG_DONTWAIT as _, std::ptr::null_mut()) };
-        let got = usize::try_from(got).map_err(|_| io::Error::last_os_error())?;
-        for message in &mut self.headers[..got] {
-            let header = &mut message.msg_hdr;
-            let len = (message.msg_len as usize).min(self.size);
-            let (stamp, drops) = read_control(header);
-            self.unstamped += u64::from(stamp.is_none());
-            // SAFETY: the header's only vector has `size` bytes, which nobody else reaches, and its name is a
-            // sockaddr_storage.
-            let (bytes, name) = unsafe {
-                let data = (*header.msg_iov).iov_base.cast_const().cast::<u8>();
-                (std::slice::from_raw_parts(data, len), &*header.msg_name.cast::<libc::sockaddr_storage>())
-            };
-            let (from, truncated) = (peer(name, header.msg_namelen), header.msg_flags & libc::MSG_TRUNC != 0);
-            (header.msg_namelen, header.msg_controllen) = (NAME_LEN, CONTROL_LEN as _);
-            let received_at = stamp.unwrap_or_else(clock::now);
-            each(Datagram { bytes, truncated, from, received_at, drops });
-        }
-        Ok(got)
+    /// Takes datagram `n` of those that [`Batch::fill`] has brought, each once: its header is ready for the next one then.
+    pub fn take(&mut self, n: usize) -> Datagram<'_> {
+        let message = &mut self.headers[n];
+        let header = &mut message.msg_hdr;
+        let len = (message.msg_len as usize).min(self.size);
+        let (stamp, drops) = read_control(header);
+        self.unstamped += u64::from(stamp.is_none());
+        // SAFETY: the header's only vector has `size` bytes, which nobody else reaches, and its name is a
+        // sockaddr_storage.
+        let (bytes, name) = unsafe {
+            let data = (*header.msg_iov).iov_base.cast_const().cast::<u8>();
+            (std::slice::from_raw_parts(data, len), &*header.msg_name.cast::<libc::sockaddr_storage>())
+        };
+        let (from, truncated) = (peer(name, header.msg_namelen), header.msg_flags & libc::MSG_TRUNC != 0);
+        (header.msg_namelen, header.msg_controllen) = (NAME_LEN, CONTROL_LEN as _);
+        let received_at = stamp.unwrap_or_else(clock::now);
+        Datagram { bytes, truncated, from, received_at, drops }
     }
 }
 

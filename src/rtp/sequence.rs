@@ -19,25 +19,32 @@ pub enum Arrival {
     Stale,
 }
 
-/// A bit for each of the last [`WINDOW`] packet numbers.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct NumberBits([u64; WORDS]);
+/// `KINDS` bits for each of the last [`WINDOW`] packet numbers. Those of one number lie close to each other in memory.
+#[derive(Debug, Clone, Copy)]
+pub struct NumberBits<const KINDS: usize>([[u64; KINDS]; WORDS]);
 
-impl NumberBits {
+impl<const KINDS: usize> Default for NumberBits<KINDS> {
+    fn default() -> Self {
+        NumberBits([[0; KINDS]; WORDS])
+    }
+}
+
+impl<const KINDS: usize> NumberBits<KINDS> {
     fn place(n: u32) -> (usize, u64) {
         ((n % WINDOW / 64) as usize, 1 << (n % 64))
     }
 
-    /// The bit of number `n`.
-    pub fn get(&self, n: u32) -> bool {
+    /// The bit of number `n` of one kind, which is below `KINDS`.
+    pub fn get(&self, kind: usize, n: u32) -> bool {
         let (word, bit) = Self::place(n);
-        self.0[word] & bit != 0
+        self.0[word][kind] & bit != 0
     }
 
-    /// Sets the bit of number `n`, or clears it.
-    pub fn put(&mut self, n: u32, is_set: bool) {
+    /// Sets the bit of number `n` of one kind, or clears it.
+    pub fn put(&mut self, kind: usize, n: u32, is_set: bool) {
         let (word, bit) = Self::place(n);
-        if is_set { self.0[word] |= bit } else { self.0[word] &= !bit }
+        let word = &mut self.0[word][kind];
+        if is_set { *word |= bit } else { *word &= !bit }
     }
 }
 
@@ -45,7 +52,7 @@ impl NumberBits {
 #[derive(Debug, Clone, Default)]
 pub struct Sequence {
     next: u32,
-    seen: NumberBits,
+    seen: NumberBits<1>,
 }
 
 impl Sequence {
@@ -58,10 +65,10 @@ impl Sequence {
         if self.next - seq > WINDOW {
             return Arrival::Stale;
         }
-        if self.seen.get(seq) {
+        if self.seen.get(0, seq) {
             return Arrival::Duplicate;
         }
-        self.seen.put(seq, true);
+        self.seen.put(0, seq, true);
         Arrival::Reordered
     }
 
@@ -78,7 +85,7 @@ impl Sequence {
     }
 
     fn has(&self, seq: u32) -> bool {
-        seq < self.next && self.next - seq <= WINDOW && self.seen.get(seq)
+        seq < self.next && self.next - seq <= WINDOW && self.seen.get(0, seq)
     }
 
     fn advance(&mut self, seq: u32) {
@@ -86,9 +93,9 @@ impl Sequence {
         if fresh >= WINDOW {
             self.seen = NumberBits::default();
         } else {
-            (self.next..seq).for_each(|skipped| self.seen.put(skipped, false));
+            (self.next..seq).for_each(|skipped| self.seen.put(0, skipped, false));
         }
-        self.seen.put(seq, true);
+        self.seen.put(0, seq, true);
         // The last number of all has no successor; a stream of 2^32 packets would take 2.7 years.
         self.next = seq.saturating_add(1);
     }

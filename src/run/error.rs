@@ -32,6 +32,11 @@ pub enum RunError {
 }
 
 impl RunError {
+    /// True if somebody else ended the run before it had begun: another driver, or whoever has it.
+    pub fn is_called_off(&self) -> bool {
+        matches!(self, RunError::Driver(DriverError::CalledOff))
+    }
+
     /// A stored run or a folder of them that cannot be read. A cure begins with a semicolon.
     pub fn unreadable(path: &Path, error: impl Display, cure: &str) -> RunError {
         RunError::Unusable(format!("cannot read {}: {error}{cure}", path.display()))
