@@ -32,6 +32,10 @@ pub(super) const SLOT: Duration = Duration::from_millis(1);
 /// lateness shows; spinning longer would cost more CPU than sending.
 const SPIN: Duration = Duration::from_micros(5);
 
+/// Longest wait without a look at the commands: the first slot may be hours away, and a run that is called off before it ends
+/// at once.
+const LONGEST_WAIT: Duration = Duration::from_millis(100);
+
 /// Marks a packet of the measured window in its tag in the line; the number of its stream lies below.
 const MEASURED: u64 = 1 << 32;
 
@@ -120,8 +124,12 @@ impl Pacer {
             stops: Vec::new(),
         };
         while self.obey(&mut wheel, &mut held) {
-            let due = wheel.due();
-            self.heartbeat.beat(self.timeline.now());
+            let (now, due) = (self.timeline.now(), wheel.due());
+            self.heartbeat.beat(now);
+            if due > now + LONGEST_WAIT {
+                self.timeline.sleep_until(now + LONGEST_WAIT, Duration::ZERO);
+                continue;
+            }
             let was_asleep = || self.timeline.now().since(due) > self.rules.lost_after;
             if was_asleep() {
                 self.skip(&mut wheel, &held, self.timeline.now(), &mut tally);
@@ -484,6 +492,25 @@ mod tests {
         }
         thread.join().unwrap();
         (sent, recorded)
+    }
+
+    #[test]
+    fn a_run_that_is_called_off_before_it_begins_ends_at_once() {
+        let timeline = Timeline::start();
+        let rules = rules(timeline.now() + 3600 * SECOND);
+        let ((to_pacer, commands), (events, mut inbox)) = (std::sync::mpsc::channel(), unbounded_channel());
+        let (window, heartbeat) = (Arc::new(Window::default()), Arc::new(Heartbeat::new(SECOND)));
+        let (to_receiver, _) = std::sync::mpsc::channel();
+        let (share, spread) = (Share::default(), true);
+        let pacer =
+            Pacer { rules, spread, share, window, commands, events, to_receiver, timeline, heartbeat };
+        let thread = std::thread::spawn(move || pacer.run(DelayLine::new(0, 0)));
+        // It waits by now, or will look before it does.
+        timeline.sleep_until(timeline.now() + LONGEST_WAIT / 2, Duration::ZERO);
+        to_pacer.send(PacerCommand::Shutdown).unwrap();
+        let mut events = std::iter::from_fn(|| inbox.blocking_recv());
+        assert!(events.any(|event| matches!(event, LaneEvent::PacerDone { .. })));
+        thread.join().unwrap();
     }
 
     #[test]

@@ -9,7 +9,8 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 const WAKE: u64 = u64::MAX;
-const EVENTS: usize = 256;
+/// Most sockets that one wait names: where there are as many, others may be ready too.
+pub const EVENTS: usize = 256;
 
 /// Readiness by epoll(7): a socket is named again as long as it has something to read, unless it is watched by its edges.
 pub struct Poller {

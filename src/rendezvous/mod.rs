@@ -32,6 +32,9 @@ use std::time::Duration;
 pub const BEAT_EVERY: Duration = Duration::from_millis(500);
 /// Silence after which the other side is lost. A cut link is told by nothing else.
 pub const LOST_AFTER: Duration = Duration::from_secs(4);
+/// Time that the calls of a shard may last longer than those of the first that has ended: all have one schedule, and the
+/// longest hang-up takes half a minute.
+pub const OVERDUE_AFTER: Duration = Duration::from_secs(120);
 /// Time for a new connection to say who it is.
 pub const HELLO_WITHIN: Duration = Duration::from_secs(5);
 /// Connections that have not said who they are: all shards at once, and as many strangers. One more ends the oldest.

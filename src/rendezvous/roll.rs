@@ -18,6 +18,8 @@ pub enum Absence {
     Gone,
     /// Nothing was heard of it any more.
     Silent,
+    /// It is heard, and has not ended its calls long after another one had.
+    Overdue,
     /// It was ended with the others, before its first call.
     Parted,
     /// It said that it cannot go on.
@@ -36,6 +38,7 @@ impl fmt::Display for Absence {
             Absence::NotReady => f.write_str("came late to the barrier: it was not ready in time"),
             Absence::Gone => f.write_str("was lost: its connection ended"),
             Absence::Silent => f.write_str("was lost: nothing was heard of it for 4 s"),
+            Absence::Overdue => f.write_str("did not end its calls within two minutes of the others"),
             Absence::Parted => f.write_str("was ended with the others, before its first call"),
             Absence::Failed(why) => write!(f, "could not go on: {why}"),
             Absence::Wrong(why) => write!(f, "was sent away: {why}"),

@@ -268,12 +268,13 @@ fn source_towards(target: &HostPort) -> Result<IpAddr, String> {
         socket.connect(to)?;
         socket.local_addr().map(|address| address.ip())
     };
-    let addresses = target.to_string().to_socket_addrs().map_err(|error| error.to_string())?;
-    let mut last = "the target's name has no address".to_string();
+    let why = |error: &io::Error| format!("{target} is not found: {error}; is that its name?");
+    let addresses = target.to_string().to_socket_addrs().map_err(|error| why(&error))?;
+    let mut last = format!("the name {target} has no address");
     for to in addresses {
         match from(to) {
             Ok(address) => return Ok(address),
-            Err(error) => last = io::Error::to_string(&error),
+            Err(error) => last = format!("{target} is not reached from here: {error}"),
         }
     }
     Err(last)

@@ -10,7 +10,7 @@ use super::message::{Beat, FILES, FromCoordinator, FromShard, Hello, HowToEnd, T
 use super::roll::{Absence, Attendance, Exchanges};
 use super::seal::{Nonce, RunSecret};
 use super::task::{Room, Task};
-use super::{BEAT_EVERY, EXCHANGES, HELLO_WITHIN, LOST_AFTER, RAMP_NOTICE, START_NOTICE};
+use super::{BEAT_EVERY, EXCHANGES, HELLO_WITHIN, LOST_AFTER, OVERDUE_AFTER, RAMP_NOTICE, START_NOTICE};
 use crate::record::{EndedEarly, Live, Phase};
 use crate::stamp::Stamp;
 use door::Connection;
@@ -119,7 +119,7 @@ enum Stage {
 pub struct Coordinator {
     settings: Settings,
     stage: Stage,
-    /// Until then all must have come, and then be ready.
+    /// Until then all must have come, and then be ready, and then have ended.
     deadline: Stamp,
     connections: BTreeMap<u64, Connection>,
     present: BTreeMap<u32, Present>,
@@ -296,6 +296,10 @@ impl Coordinator {
                 self.send_away(id, index, "it ended what has not begun");
             }
             FromShard::Ended { started_ns } => {
+                if self.attending().all(|(_, shard)| !shard.has_ended) {
+                    self.deadline = now + OVERDUE_AFTER;
+                }
+                let Some(shard) = self.present.get_mut(&index) else { return };
                 (shard.has_ended, shard.started_ns) = (true, Some(started_ns));
             }
             FromShard::File { name, bytes } => match FILES.into_iter().find(|file| *file == name) {
@@ -375,8 +379,13 @@ impl Coordinator {
             self.event(CoordinatorEvent::Absent(*index, absence));
         }
         if missing.is_empty() {
-            let unready = self.present.iter().filter(|(_, shard)| !shard.is_ready).map(|(index, _)| *index);
-            unready.collect::<Vec<_>>().into_iter().for_each(|index| self.lose(index, Absence::NotReady));
+            let (is_late, absence): (fn(&Present) -> bool, _) = match self.stage {
+                Stage::Running => (|shard| !shard.has_ended, Absence::Overdue),
+                _ => (|shard| !shard.is_ready, Absence::NotReady),
+            };
+            let late: Vec<_> =
+                self.attending().filter(|(_, shard)| is_late(shard)).map(|(index, _)| *index).collect();
+            late.into_iter().for_each(|index| self.lose(index, absence.clone()));
         }
         self.call_off();
     }

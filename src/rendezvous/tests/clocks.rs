@@ -35,3 +35,23 @@ fn an_instant_that_is_far_from_now_is_none_to_start_at() {
         assert_eq!(said.any(|output| matches!(output, MemberOutput::Lost(_))), is_far);
     }
 }
+
+#[test]
+fn a_shard_that_is_heard_and_does_not_end_is_named_when_it_is_long_overdue() {
+    let mut world = World::of(&[(0, Duration::from_millis(1)); 3]);
+    world.all(|| MemberInput::Ready);
+    world.run_for(2 * S);
+    for id in [0, 2] {
+        let now = world.now;
+        world.tell(id, MemberInput::Ended(now));
+    }
+    world.hold(110, |_| Beat::default());
+    assert!(world.absences().is_empty() && !world.heard(0, is_end));
+    world.hold(20, |_| Beat::default());
+    let absences = world.absences();
+    assert!(
+        absences.len() == 1 && absences[0].0 == 1 && absences[0].1.contains("did not end"),
+        "{absences:?}"
+    );
+    assert!(world.heard(0, is_end) && world.events.contains(&CoordinatorEvent::AllEnded));
+}
