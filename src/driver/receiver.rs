@@ -35,7 +35,7 @@ pub(super) const DATAGRAM: usize = 1600;
 /// Sockets ready at one wake-up from which on the next one can wait: there are packets all the time, they carry the kernel's
 /// stamps, and waking costs as much as reading one.
 const CROWD: usize = 8;
-/// That wait.
+/// Length of that wait.
 const PAUSE: Duration = Duration::from_millis(1);
 /// Longest wait for packets before the thread looks at the clock again.
 const WAIT_MS: u16 = 20;
@@ -241,22 +241,21 @@ impl Receiving {
             Err(error) => return error.kind() != ErrorKind::WouldBlock,
         };
         for n in 0..got {
-            self.take(call, &batch.take(n), clock::now(), books, line);
+            self.take(call, &batch.take(n), books, line);
         }
         books.note_complete(call);
         got == BATCH
     }
 
-    /// Takes a datagram that has come to a call's socket, and was read at `read_at`.
+    /// Takes a datagram that has come to a call's socket.
     fn take(
         &self,
         call: &mut ReceivedCall,
         datagram: &Datagram<'_>,
-        read_at: Stamp,
         books: &mut Books,
         line: &mut DelayLine,
     ) {
-        let at = datagram.received_at;
+        let (at, read_at) = (datagram.received_at, clock::now());
         let Books { tally, since, plain, .. } = books;
         since.drops += datagram.drops.map_or(0, |drops| call.newly_dropped(drops));
         let bytes = call.admit(datagram, plain);

@@ -143,8 +143,8 @@ pub(super) struct Control(pub(super) [u8; CONTROL_LEN]);
 
 /// Buffers for receiving many datagrams with one recvmmsg(2), reused for ever.
 ///
-/// The headers are written once; what the kernel has changed in one is put right as its datagram is taken. nix's own batch does not
-/// reset the control length between calls, which cuts stamps off.
+/// The headers are written once; what the kernel has changed in one is put right as its datagram is taken. nix's own batch
+/// does not reset the control length between calls, which cuts stamps off.
 pub struct Batch {
     headers: Vec<libc::mmsghdr>,
     size: usize,

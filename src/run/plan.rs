@@ -1,6 +1,6 @@
 //! The plan of a run: a valid scenario, its gates and baseline, the accounts and the scheduling.
 
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -268,8 +268,8 @@ fn source_towards(target: &HostPort) -> Result<IpAddr, String> {
         socket.connect(to)?;
         socket.local_addr().map(|address| address.ip())
     };
-    let why = |error: &io::Error| format!("{target} is not found: {error}; is that its name?");
-    let addresses = target.to_string().to_socket_addrs().map_err(|error| why(&error))?;
+    let named = target.to_string().to_socket_addrs();
+    let addresses = named.map_err(|error| format!("{target} is not found: {error}; is that its name?"))?;
     let mut last = format!("the name {target} has no address");
     for to in addresses {
         match from(to) {

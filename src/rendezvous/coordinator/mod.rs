@@ -296,7 +296,7 @@ impl Coordinator {
                 self.send_away(id, index, "it ended what has not begun");
             }
             FromShard::Ended { started_ns } => {
-                if self.attending().all(|(_, shard)| !shard.has_ended) {
+                if self.ends_waiting().is_none() {
                     self.deadline = now + OVERDUE_AFTER;
                 }
                 let Some(shard) = self.present.get_mut(&index) else { return };

@@ -55,8 +55,8 @@ impl Coordinator {
         self.attending().filter(move |(_, shard)| has_rounds || !shard.has_delivered)
     }
 
-    /// End of the wait for those that have not come, are not ready, or do not end. What comes before the first of many runs takes
-    /// its time: there each is waited for as long as it is heard.
+    /// End of the wait for those that have not come, are not ready, or do not end. What comes before the first of many
+    /// runs takes its time: there each is waited for as long as it is heard.
     pub(super) fn ends_waiting(&self) -> Option<Stamp> {
         let have_all_come = self.present.len() == self.settings.like.count as usize;
         let is_waiting = match self.stage {

@@ -19,7 +19,7 @@ const MOST_LATE_MS: f64 = 100.0;
 /// Shares that were read back, each with its row in the report.
 #[derive(Default)]
 pub struct Shares {
-    /// What the first one says of the run, and its version of this program.
+    /// Word of the first one on the run, and its version of this program.
     first: Option<(ShareRecord, String)>,
     shares: Vec<Share>,
     rows: Vec<ShardRecord>,
